@@ -1,0 +1,75 @@
+"""The words of a verdict: closed lists, in the spelling of the tables, and the frozen noun that holds them."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a handshake ended, as far as the capture tells."""
+
+    ESTABLISHED = "established"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class Certainty(StrEnum):
+    """Whether a verdict was seen in clear (certain) or inferred from sealed records (probable)."""
+
+    CERTAIN = "certain"
+    PROBABLE = "probable"
+
+
+class Phase(StrEnum):
+    """The step at which a handshake failed, in the order of the handshake."""
+
+    CLIENT_HELLO = "client_hello"
+    SERVER_HELLO = "server_hello"
+    SERVER_CERTIFICATE = "server_certificate"
+    KEY_EXCHANGE = "key_exchange"
+    CLIENT_AUTH = "client_auth"
+    FINISHED = "finished"
+
+
+class Party(StrEnum):
+    """Who ended a failed handshake."""
+
+    CLIENT = "client"
+    SERVER = "server"
+    NETWORK = "network"
+
+
+class Mechanism(StrEnum):
+    """By what means a failed handshake was ended."""
+
+    ALERT = "alert"
+    HIDDEN_ALERT = "hidden_alert"
+    RESET = "reset"
+    CLOSE = "close"
+    TIMEOUT = "timeout"
+    NOT_TLS = "not_tls"
+    VIOLATION = "violation"
+
+
+class Completeness(StrEnum):
+    """What the capture lacks for a handshake."""
+
+    COMPLETE = "complete"
+    GAP = "gap"
+    ONE_SIDED = "one_sided"
+    MID_STREAM = "mid_stream"
+    CUT_OFF = "cut_off"
+    SNAPLEN = "snaplen"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said of one handshake: the outcome, how sure, and one sentence that tells why."""
+
+    outcome: Outcome
+    reason: str
+    rule: str  # name of the rule in outcome.py that decided
+    certainty: Certainty | None = None  # None for unknown
+    phase: Phase | None = None  # the four below: failed only
+    side: Party | None = None
+    mechanism: Mechanism | None = None
+    alert: int | None = None  # the code of the alert that ended it; None for a hidden one

@@ -1,0 +1,91 @@
+"""The nouns that `wire` hands to `tls`: what TCP delivered, what it lost, how it closed, and what it knows of each side.
+
+`wire` makes one `Conversation` per TCP connection and, in capture order, a stream of events for it: `Data`, `Gap`
+and `Closed`. Bytes of one side come in sequence order; between the sides only capture order is known.
+A side is 0 (the opener: who sent the SYN, else who was seen first) or 1 (the other). Which of them is the TLS
+client is for `tls` to say.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+UNKNOWN = -1  # an ACK number that was not seen
+
+
+class Data(NamedTuple):
+    """Bytes of one side, in order, each given once: the part of one packet's payload that is new."""
+
+    side: int
+    frame: int  # packet number in its capture, from 1
+    time: int  # ns since 1970, UTC, of that packet
+    offset: int  # of payload[0] in its side's stream; 0 is the byte after the SYN
+    payload: bytes
+    acked: int  # bytes of the other side's stream that this packet acknowledges, UNKNOWN without an ACK or an origin
+    packets: int  # packets of the conversation so far, this one included
+    repeats: int  # retransmitted segments of the conversation so far, SYNs apart
+
+
+class Gap(NamedTuple):
+    """Bytes of one side that the capture does not hold. The next `Data` of that side starts behind them."""
+
+    side: int
+    frame: int  # of the packet behind the gap (of the last packet where nothing came after it)
+    time: int
+    offset: int  # of the first missing byte
+    length: int
+    cause: Literal["lost", "snaplen"]  # never captured, or cut off by the capture's snapshot length
+
+
+class Closed(NamedTuple):
+    """One side ended its stream: in peace (FIN, behind all its bytes) or by a reset (RST, at once)."""
+
+    side: int
+    frame: int
+    time: int
+    how: Literal["fin", "reset"]
+    acked: int
+    packets: int
+    repeats: int
+
+
+Event = Data | Gap | Closed
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """What TCP knows of one side of a conversation. Counts are of bytes in that side's own stream."""
+
+    address: bytes  # 4 or 16 bytes, the innermost IP header's
+    port: int
+    opened: bool = False  # its SYN was seen
+    packets: int = 0  # packets it sent
+    sent: int = 0  # stream bytes up to the highest one seen, on the wire's count (a cut packet counts whole)
+    acknowledged: int = UNKNOWN  # the most of its bytes that the other side acknowledged
+    repeated: int = 0  # segments it sent again
+    last_time: int = 0  # ns, of its last packet
+    closed: Literal["", "fin", "reset"] = ""
+
+
+@dataclass(slots=True, eq=False)
+class Conversation:
+    """One TCP connection: identity, both ends, and the times of its opening. Grows while packets come in."""
+
+    number: int  # Wireshark's tcp.stream for the same file
+    capture: str  # name of the file that holds its first packet, as given
+    opener: Endpoint
+    other: Endpoint
+    first_frame: int
+    first_time: int  # ns
+    last_time: int  # ns, the largest of its packets
+    syn_time: int = 0  # of the first SYN; 0 where not seen
+    syn_ack_time: int = 0
+    ack_time: int = 0  # of the first packet that acknowledges the SYN-ACK
+    syn_repeats: int = 0  # SYNs and SYN-ACKs sent again
+    packets: int = 0
+    done: bool = False  # set by the consumer: no more bytes are wanted (see `wire.flows`)
+    over: bool = False  # set by wire: no further event will come
+    follower: object = field(default=None, repr=False)  # the consumer's own state, kept here for it
+
+    def side(self, number: int) -> Endpoint:
+        """The endpoint behind a side number."""
+        return self.other if number else self.opener
