@@ -1,0 +1,230 @@
+"""The schema of every table, declared once: column -> dtype, unit, meaning, and whether it is filled yet.
+
+docs/tables.md is generated from here, and `tables.py` builds every DataFrame from here. No column is named as
+part of a table anywhere else.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pandas as pd
+
+from tlspcap.tls import verdict
+
+STRING = "string"
+TIME = "datetime64[ns, UTC]"
+TRANSPORTS = ("tcp", "dtls", "quic")
+STARTTLS = (
+    "none", "smtp", "imap", "pop3", "ftp", "xmpp", "ldap", "postgresql", "mysql", "irc", "nntp", "sieve", "rdp",
+    "connect", "socks4", "socks5",
+)  # fmt: skip
+SENDERS = ("client", "server")
+NOTE_KINDS = {
+    "tls_without_hello": "TLS records of a conversation whose hellos were not captured; no row is made of it",
+    "http_on_tls_port": "plain HTTP sent to a server that speaks TLS on that port",
+    "tls_to_plain_port": "a ClientHello answered by something that is not TLS",
+    "starttls_refused": "a STARTTLS request that the server declined",
+    "gap": "bytes of a handshake that the capture does not hold",
+    "conflicting_retransmission": "bytes sent again with other content; the first seen were used",
+    "unreadable_packets": "packets that could not be read, by link type and reason, with their count",
+    "truncated_file": "the file ends inside a packet, or holds bytes that are no packet; says the byte offset",
+    "cap_reached": "a bound on buffers or counts was reached; says which",
+    "clock_stepped_back": "packet times that run backwards within the file",
+    "bad_message": "a handshake message or record that does not parse",
+    "unexpected_message": "a message that the RFC's message flow does not allow at that place",
+    "no_tls": "no TLS handshake was found; says what was there instead",
+}
+
+
+def _words(enum: type[StrEnum]) -> tuple[str, ...]:
+    return tuple(member.value for member in enum)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its dtype (a category lists its values), unit and meaning."""
+
+    name: str
+    dtype: str
+    meaning: str
+    unit: str = ""
+    values: tuple[str, ...] = ()  # the closed list of a category, in order
+    filled: bool = True  # False: reserved by the contract, NA for now
+
+    @property
+    def pandas_dtype(self) -> object:
+        """The dtype to build a Series with."""
+        return pd.CategoricalDtype(list(self.values)) if self.values else self.dtype
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its columns in order, and what a row is."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+    index: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Column names in order."""
+        return [column.name for column in self.columns]
+
+    def __getitem__(self, name: str) -> Column:
+        """Return the column called `name`."""
+        return next(column for column in self.columns if column.name == name)
+
+
+def _text(name: str, meaning: str, filled: bool = True) -> Column:
+    return Column(name, STRING, meaning, filled=filled)
+
+
+def _category(name: str, values: tuple[str, ...], meaning: str, filled: bool = True) -> Column:
+    return Column(name, "category", meaning, values=values, filled=filled)
+
+
+def _ms(name: str, meaning: str, filled: bool = True) -> Column:
+    return Column(name, "float64", meaning, unit="ms", filled=filled)
+
+
+ID = _text("id", "stable identity of the handshake: hash of the file's first packets, transport, stream, ordinal, time")
+CAPTURE = _text("capture", "file that holds the first byte, as given")
+STREAM = Column("stream", "int64", "conversation number, as Wireshark's tcp.stream for that file")
+FRAME = Column("frame", "int64", "packet number, from 1, as Wireshark's frame.number, of the first byte")
+WHEN = Column("time", TIME, "when that packet was captured")
+HANDSHAKE = Column("handshake", "int64", "row of the handshakes table that it belongs to")
+MAYBE_ID = _text("id", "identity of the handshake it belongs to; NA where there is none")
+MAYBE_HANDSHAKE = Column("handshake", "Int64", "row of the handshakes table that it belongs to; NA where there is none")
+OFFSET = _ms("offset_ms", "time since the ClientHello")
+SENDER = _category("sender", SENDERS, "who sent it")
+TRANSPORT = _category("transport", TRANSPORTS, "what carries the handshake")
+
+HANDSHAKES = Table("handshakes", "one TLS handshake of which a ClientHello or a ServerHello was seen", (
+    ID,
+    _text("capture", "file that holds the hello's first byte, as given"),
+    TRANSPORT,
+    STREAM,
+    Column("frame", "int64", "packet that carries the first byte of the ClientHello (else of the ServerHello)"),
+    WHEN,
+    _text("client_ip", "innermost address of who sent the ClientHello or got the ServerHello"),
+    _text("server_ip", "innermost address of the other side"),
+    Column("client_port", "int32", "TCP port of the client"),
+    Column("server_port", "int32", "TCP port of the server"),
+    _category("starttls", STARTTLS, "protocol that was spoken before the hello", filled=False),
+    _text("sni", "host name asked for"),
+    _text("alpn_offered", "application protocols offered, comma-joined in order"),
+    _text("alpn", "application protocol chosen; NA where it is sealed"),
+    _text("offered_versions", "versions offered, comma-joined, highest first"),
+    _text("offered_version_max", "highest version offered"),
+    _text("negotiated_version", "version the server chose; NA without a ServerHello"),
+    _text("version", "negotiated_version, else offered_version_max: the key of \"per version\""),
+    _text("cipher", "cipher suite chosen"),
+    Column("cipher_code", "Int32", "its code point"),
+    _text("group", "named group of the key exchange; NA for static RSA"),
+    Column("dh_bits", "Int16", "size of the prime of an explicit DH key exchange", unit="bits"),
+    _text("signature_scheme", "signature scheme of the server's key exchange, where visible"),
+    Column("forward_secrecy", "boolean", "whether recorded traffic stays safe if the server's key leaks, by cipher and version"),
+    Column("hello_retry", "bool", "a HelloRetryRequest was seen"),
+    _category("resumption", ("none", "declined", "session_id", "ticket", "psk"),
+              "how an earlier session was taken up; an external PSK cannot be told apart"),
+    Column("resumed", "bool", "resumption is session_id, ticket or psk"),
+    _category("early_data", ("none", "offered", "accepted", "rejected", "unknown"), "what became of 0-RTT data"),
+    Column("ech_offered", "bool", "an encrypted ClientHello extension was sent, a GREASE one included"),
+    Column("ocsp_stapled", "boolean", "the server stapled an OCSP response, where visible"),
+    Column("secure_renegotiation", "boolean", "both sides support RFC 5746, where visible"),
+    _category("client_auth", ("not_requested", "requested", "no_certificate", "certificate", "hidden", "unknown"),
+              "what became of client authentication; requested: no answer was seen; hidden: sealed"),
+    _text("certificate_sha256", "server leaf, where visible; joins `certificates`"),
+    _text("chain_sha256", "whole server chain as sent, comma-joined"),
+    Column("chain_length", "Int16", "certificates in the server chain as sent"),
+    Column("chain_bytes", "Int32", "their size as sent", unit="bytes"),
+    _text("client_certificate_sha256", "client leaf, where visible"),
+    _text("ja3", "JA3 of the first ClientHello"),
+    _text("ja3s", "JA3S of the ServerHello"),
+    _text("ja4", "JA4 of the first ClientHello"),
+    _text("history", "one letter per visible message until the handshake ended, in Zeek's ssl_history letters, capitals for the client"),
+    _category("outcome", _words(verdict.Outcome), "how the handshake ended, as far as the capture tells"),
+    _category("certainty", _words(verdict.Certainty), "seen in clear or decrypted, or inferred from sealed records; NA for unknown"),
+    _category("failure_phase", _words(verdict.Phase), "the step at which it failed"),
+    _category("failure_side", _words(verdict.Party), "who ended it"),
+    _category("failure_mechanism", _words(verdict.Mechanism), "by what means"),
+    _text("alert", "name of the alert that ended it; NA for a hidden one"),
+    Column("alert_code", "Int16", "its code"),
+    _category("completeness", _words(verdict.Completeness), "what the capture lacks for this handshake"),
+    _text("reason", "one sentence: why this outcome"),
+    _ms("client_rtt_ms", "SYN-ACK to ACK: round trip between the capture point and the client"),
+    _ms("server_rtt_ms", "SYN to SYN-ACK: round trip between the capture point and the server"),
+    _ms("tcp_rtt_ms", "client_rtt_ms and server_rtt_ms together"),
+    _ms("server_hello_ms", "last byte of the ClientHello to the first byte of the server's answer"),
+    _ms("handshake_ms", "first byte of the ClientHello to the packet that ended the handshake; NaN for time-outs and unknown"),
+    _ms("connect_ms", "first SYN to that same packet"),
+    _ms("client_ms", "part of handshake_ms in which it was the client's turn"),
+    _ms("server_ms", "part of handshake_ms in which it was the server's turn"),
+    _ms("transfer_ms", "part of handshake_ms within one side's flight; the three add up to handshake_ms"),
+    _ms("first_data_ms", "end of the handshake to the first application data from the server"),
+    Column("retransmissions", "int32", "repeated segments seen before the handshake ended"),
+    Column("syn_retransmissions", "int32", "repeated SYNs and SYN-ACKs"),
+    Column("tcp_packets", "int32", "packets of the connection until the handshake ended"),
+), index="handshake")  # fmt: skip
+
+RECORDS = Table("records", "one TLS record, as far as the connection is followed", (
+    ID, HANDSHAKE, FRAME, WHEN, OFFSET, SENDER,
+    _text("content_type", "IANA name of the content type in the record's header"),
+    _text("record_version", "version in the record's header"),
+    Column("length", "int32", "length in the record's header", unit="bytes"),
+    Column("sealed", "bool", "the content is encrypted"),
+))  # fmt: skip
+
+MESSAGES = Table("messages", "one handshake message, ChangeCipherSpec, alert, or first application data of a side", (
+    ID, HANDSHAKE, FRAME, WHEN, OFFSET, SENDER,
+    _text("message", "IANA handshake type name, change_cipher_spec, alert or application_data; sealed where encrypted"),
+    Column("length", "int32", "length of its body", unit="bytes"),
+    _text("record_version", "version in the header of the record that holds its first byte"),
+))  # fmt: skip
+
+ALERTS = Table("alerts", "one alert", (
+    ID, HANDSHAKE, CAPTURE, TRANSPORT, STREAM, FRAME, WHEN, SENDER,
+    _category("level", ("warning", "fatal"), "level sent; NA where sealed"),
+    _text("description", "IANA name; NA where sealed"),
+    Column("code", "Int16", "its code"),
+    Column("encrypted", "bool", "it was sealed on the wire"),
+    Column("decrypted", "bool", "keys gave its content"),
+    Column("inferred", "bool", "a sealed record that by size and place is an alert"),
+    _category("phase", ("during", "after"), "during the handshake or after it"),
+))  # fmt: skip
+
+CERTIFICATES = Table("certificates", "one distinct certificate", (
+    _text("sha256", "SHA-256 of its DER bytes"),
+    _category("role", ("server", "client"), "who presented it"),
+    _text("subject", "subject name, RFC 4514"),
+    _text("issuer", "issuer name, RFC 4514"),
+    _text("serial", "serial number, hexadecimal"),
+    _text("san", "subject alternative names, comma-joined"),
+    Column("not_before", TIME, "start of validity"),
+    Column("not_after", TIME, "end of validity"),
+    _text("key_type", "kind of public key"),
+    Column("key_bits", "Int32", "its size", unit="bits"),
+    _text("signature_algorithm", "algorithm of the issuer's signature"),
+    Column("self_signed", "boolean", "issuer and subject are the same name"),
+    Column("is_ca", "boolean", "basic constraints say CA"),
+    Column("first_seen", TIME, "first handshake that presented it"),
+    Column("last_seen", TIME, "last handshake that presented it"),
+    Column("handshakes", "int64", "handshakes that presented it"),
+    _text("snis", "distinct names asked for, comma-joined"),
+))  # fmt: skip
+
+NOTES = Table("notes", "one thing that was odd", (
+    MAYBE_ID, MAYBE_HANDSHAKE,
+    _text("capture", "file it was seen in, as given"),
+    TRANSPORT,
+    Column("stream", "Int64", "conversation number; NA where none"),
+    Column("frame", "Int64", "packet number; NA where none"),
+    Column("time", TIME, "when; NaT where none"),
+    _category("kind", tuple(NOTE_KINDS), "what kind of oddity, from a closed list"),
+    _text("detail", "what was seen, where"),
+))  # fmt: skip
+
+TABLES: dict[str, Table] = {t.name: t for t in (HANDSHAKES, RECORDS, MESSAGES, ALERTS, CERTIFICATES, NOTES)}
+
+_RANKED = ("SSL 2.0", "SSL 3.0", "TLS 1.0", "TLS 1.1", "TLS 1.2")
