@@ -1,0 +1,68 @@
+"""Record the sample captures again: `python sample_captures/record.py [STORY…]`, as root.
+
+Needs the Python package `cryptography` and, from Debian, tcpdump, iproute2, openssl, curl, nginx, gnutls-bin and tshark
+(for editcap). Everything happens in a network namespace of its own, which is gone when this command ends.
+"""
+
+import argparse
+import random
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from recorder import namespace
+from recorder.bench import Bench
+from recorder.pki import Pki
+from recorder.stories import intermittent_alert
+
+HERE = Path(__file__).resolve().parent
+SEED = 80  # the same order of connections and the same pauses every time
+
+
+@dataclass(frozen=True)
+class Story:
+    """One capture: its file name, the addresses of its clients and servers, and who makes the connections."""
+
+    file: str
+    addresses: tuple[str, ...]
+    run: Callable[[Bench], None]
+
+
+STORIES = {
+    "intermittent-alert": Story("intermittent-alert.pcap", intermittent_alert.ADDRESSES, intermittent_alert.run),
+    "intermittent-alert-after": Story(
+        "intermittent-alert-after.pcap", intermittent_alert.ADDRESSES, intermittent_alert.run_after
+    ),
+}
+
+
+def record(story: Story) -> Bench:
+    """Record one story and write its truth beside it."""
+    for address in story.addresses:
+        namespace.add_address(address)
+    capture = HERE / story.file
+    with tempfile.TemporaryDirectory(prefix="tlspcap-pki-") as directory:
+        bench = Bench(Pki(Path(directory)), random.Random(SEED))
+        with namespace.recording(capture):
+            story.run(bench)
+    bench.write_truth(capture.with_suffix(".truth.json"))
+    return bench
+
+
+def main() -> None:
+    """Record the stories named on the command line, or all of them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("story", nargs="*", help=f"any of: {', '.join(STORIES)}; all of them by default")
+    chosen = parser.parse_args().story or list(STORIES)
+    if unknown := set(chosen) - set(STORIES):
+        parser.error(f"no such story: {', '.join(sorted(unknown))}")
+    namespace.enter()
+    for name in chosen:
+        bench = record(STORIES[name])
+        failed = sum(row["expected"]["outcome"] == "failed" for row in bench.truth)  # type: ignore[index]
+        print(f"{STORIES[name].file}: {len(bench.truth)} connections, {failed} failed")
+
+
+if __name__ == "__main__":
+    main()

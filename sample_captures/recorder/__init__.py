@@ -1,0 +1,1 @@
+"""Records the sample captures: real TLS stacks, real tcpdump, loopback, and what both endpoints said."""

@@ -1,0 +1,1 @@
+"""The stories that the sample captures tell, one module each."""
