@@ -1,0 +1,197 @@
+"""The nouns between the steps of the columnar scan: packets and TCP segments of a chunk, addresses, a file's facts.
+
+Every array of one noun has one entry per row, in file order, and every offset counts from the start of `buffer`.
+A buffer is used again for the next chunk: what must outlive it is copied by whoever needs it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Bytes = npt.NDArray[np.uint8]
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+Address = bytes  # 4 of IPv4, 16 of IPv6
+
+MAX_PACKET = 262_144  # captured bytes: libpcap's MAXIMUM_SNAPLEN; more is a damaged record
+
+# Why a packet could not be read: the keys of `FileFacts.unread`, beside `link_type_reason`.
+CUT_HEADERS = "headers cut short"
+DAMAGED_IP = "damaged IP header"
+DAMAGED_TCP = "damaged TCP header"
+IP_FRAGMENT = "ip fragment"
+NO_INTERFACE = "packet of an interface that is not described"
+
+# IANA protocol numbers and ethertypes that a reader of a note knows by name.
+IP_PROTOCOLS = {1: "icmp", 2: "igmp", 4: "ip in ip", 6: "tcp", 17: "udp", 41: "ipv6 in ip", 47: "gre"}
+IP_PROTOCOLS |= {50: "esp", 51: "ah", 58: "icmpv6", 89: "ospf", 112: "vrrp", 132: "sctp"}
+ETHERTYPES = {0x0806: "arp", 0x8847: "mpls", 0x8848: "mpls", 0x8863: "pppoe", 0x8864: "pppoe", 0x88CC: "lldp"}
+ETHERTYPES |= {0x888E: "eapol", 0x88E5: "macsec"}
+
+
+def link_type_reason(link: int) -> str:
+    """Name the reason under which packets of a link type that cannot be read are counted."""
+    return f"link type {link}"
+
+
+def protocol_kind(protocol: int) -> str:
+    """Name an IP protocol number, as its packets are counted."""
+    return IP_PROTOCOLS.get(protocol, f"ip protocol {protocol}")
+
+
+def ethertype_kind(ethertype: int) -> str:
+    """Name an ethertype other than IP, as its packets are counted; lengths (IEEE 802.3) are one kind."""
+    if ethertype < 0x0600:
+        return "802.3"
+    return ETHERTYPES.get(ethertype, f"ethertype 0x{ethertype:04x}")
+
+
+@dataclass(slots=True, eq=False)
+class Packets:
+    """Where each packet of a chunk lies: made by the container readers, read by `headers` and `rare`."""
+
+    buffer: Bytes  # valid until the next chunk is asked for
+    first_frame: int  # packet number of row 0, from 1: every packet of the file counts (Wireshark's frame.number)
+    start: Int64  # offset of the first captured byte
+    captured: Int64  # captured bytes
+    wire: Int64  # bytes on the wire, never fewer than captured
+    time: Int64  # ns since 1970, UTC; 0 where the capture holds no time (pcapng simple packet blocks)
+    link: Int32  # LINKTYPE_ number; -1 where the interface is not described
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+@dataclass(slots=True, eq=False)
+class Segments:
+    """One row per TCP segment of a chunk: made by `headers` (columns) or `rare` (packet by packet)."""
+
+    buffer: Bytes  # valid until the next chunk is asked for
+    frame: Int64  # packet number in its file, from 1
+    time: Int64  # ns since 1970, UTC
+    source: Int32  # address number in the capture's AddressBook
+    target: Int32
+    source_port: Int32
+    target_port: Int32
+    seq: Int64  # 0 to 2**32 - 1
+    ack: Int64  # the field as sent, whether or not ACK is set
+    flags: Int32  # FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128, AE 256
+    start: Int64  # offset of the payload
+    captured: Int64  # captured payload bytes, 0 to length
+    length: Int64  # payload bytes on the wire, as the IP header counts them
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def payload(self, row: int) -> bytes:
+        """Return a copy of a row's captured payload."""
+        start = int(self.start[row])
+        return self.buffer[start : start + int(self.captured[row])].tobytes()
+
+    @classmethod
+    def from_rows(cls, buffer: Bytes, rows: Iterable[tuple[int, ...]]) -> Self:
+        """Build the columns from tuples in the order of the fields behind `buffer`."""
+        table = np.array(list(rows), dtype=np.int64).reshape(-1, len(_COLUMNS))
+        columns: list[Any] = [table[:, at].astype(dtype) for at, dtype in enumerate(_COLUMNS.values())]
+        return cls(buffer, *columns)
+
+    def merged(self, other: "Segments") -> "Segments":
+        """Both sets of rows of one chunk as one, in frame order."""
+        order = np.argsort(np.concatenate([self.frame, other.frame]), kind="stable")
+        pairs = ((getattr(self, name), getattr(other, name)) for name in _COLUMNS)
+        return Segments(self.buffer, *(np.concatenate(pair)[order] for pair in pairs))
+
+
+_COLUMNS: dict[str, type[np.int32] | type[np.int64]] = {
+    "frame": np.int64,
+    "time": np.int64,
+    "source": np.int32,
+    "target": np.int32,
+    "source_port": np.int32,
+    "target_port": np.int32,
+    "seq": np.int64,
+    "ack": np.int64,
+    "flags": np.int32,
+    "start": np.int64,
+    "captured": np.int64,
+    "length": np.int64,
+}
+
+
+class AddressBook:
+    r"""Numbers for IP addresses, the same through a whole capture, so that columns hold int32 instead of bytes.
+
+    >>> book = AddressBook()
+    >>> book.number(bytes([192, 0, 2, 1])), book.number(bytes(16)), book.number(bytes([192, 0, 2, 1]))
+    (0, 1, 0)
+    >>> book.bytes(0)
+    b'\xc0\x00\x02\x01'
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[Address, int] = {}
+        self._addresses: list[Address] = []
+
+    def __len__(self) -> int:
+        return len(self._addresses)
+
+    def bytes(self, number: int) -> Address:
+        """Return the 4 or 16 bytes behind a number."""
+        return self._addresses[number]
+
+    def number(self, address: Address) -> int:
+        """Return the number of an address of 4 or 16 bytes, a new one where it was not seen before."""
+        number = self._numbers.setdefault(address, len(self._addresses))
+        if number == len(self._addresses):
+            self._addresses.append(address)
+        return number
+
+    def numbers_v4(self, addresses: npt.NDArray[np.uint32]) -> Int32:
+        """Return the numbers of a column of IPv4 addresses, given as integers."""
+        codes, unique = pd.factorize(addresses)
+        return self._numbered(unique.astype(">u4").view("V4"))[codes]
+
+    def numbers_v6(self, high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> Int32:
+        """Return the numbers of a column of IPv6 addresses, given as the two halves of each."""
+        (high_codes, highs), (low_codes, lows) = pd.factorize(high), pd.factorize(low)
+        codes, pairs = pd.factorize(high_codes * np.int64(len(lows)) + low_codes)
+        halves = np.empty((len(pairs), 2), dtype=">u8")
+        halves[:, 0], halves[:, 1] = highs[pairs // max(len(lows), 1)], lows[pairs % max(len(lows), 1)]
+        return self._numbered(halves.view("V16")[:, 0])[codes]
+
+    def _numbered(self, unique: npt.NDArray[np.void]) -> Int32:
+        """Return the numbers of distinct addresses, each an item of raw bytes."""
+        return np.array([self.number(address) for address in unique.tolist()], dtype=np.int32)
+
+
+@dataclass(slots=True)
+class FileFacts:
+    """What the scan learned of one capture file as a whole, filled in while it is read.
+
+    Every packet is counted once in `packets`, and in `kinds` unless its headers end before they tell its kind.
+    """
+
+    name: str
+    packets: int = 0
+    segments: int = 0  # TCP segments given on
+    captured_bytes: int = 0
+    wire_bytes: int = 0
+    cut_packets: int = 0  # captured < wire: the snapshot length
+    untimed_packets: int = 0  # pcapng simple packet blocks hold no time
+    first_time: int | None = None  # ns, the smallest
+    last_time: int | None = None  # ns, the largest
+    links: Counter[int] = field(default_factory=Counter)  # packets by LINKTYPE_ number
+    kinds: Counter[str] = field(default_factory=Counter)  # packets by IP protocol or ethertype: "tcp", "udp", "arp"
+    unread: Counter[str] = field(default_factory=Counter)  # packets that could not be read, by reason
+    secrets: list[bytes] = field(default_factory=list)  # TLS key logs inside the capture (pcapng secrets blocks)
+    stopped_at: int | None = None  # byte offset in the (unpacked) file where reading ended before the file did
+    stopped_why: str = ""
+
+    def stop(self, offset: int, why: str) -> None:
+        """Record that nothing behind a byte offset could be read."""
+        self.stopped_at, self.stopped_why = offset, why
