@@ -1,0 +1,166 @@
+"""Who failed whom, and with what: failed handshakes put together by cause, each cause a sentence with its evidence."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from tlspcap.report import words
+from tlspcap.report.model import Filter, Mood, Sentence
+
+# What makes two failures the same. Addresses are not among it: a server behind ten addresses fails once, not ten times.
+CAUSE = ["failure_side", "failure_phase", "failure_mechanism", "alert", "alert_code", "certainty"]
+# Wireshark counts conversations of each transport for itself.
+_STREAM_FIELD = {"tcp": "tcp.stream", "dtls": "udp.stream", "quic": "udp.stream"}
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Failed handshakes of one kind: `rows` of the handshakes table in order of time, never empty."""
+
+    version: str
+    rows: pd.DataFrame
+
+    @property
+    def first(self) -> "pd.Series[object]":
+        """The handshake that serves as the example."""
+        return self.rows.iloc[0]
+
+
+def causes(failed: pd.DataFrame) -> list[Cause]:
+    """Put failed handshakes together by cause and version, the most frequent first."""
+    return [Cause(words.wire(key[-1]), rows) for key, rows in _grouped(failed, [*CAUSE, "version"])]
+
+
+def phrase(rows: pd.DataFrame) -> str:
+    """Say what ended these handshakes, who did it and at which step; they share a cause.
+
+    E.g. "internal_error (80), sent by the server 203.0.113.10:443 after the ClientHello".
+    """
+    first = rows.iloc[0]
+    what = words.what_happened(first.failure_mechanism, first.alert, first.alert_code, first.certainty)
+    who = words.who_did_it(first.failure_mechanism, first.failure_side, _clients(rows), _servers(rows))
+    return f"{what}, {who} {words.step(first.failure_phase)}"
+
+
+def most_frequent(failed: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the most frequent cause, whatever their version."""
+    return _grouped(failed, CAUSE)[0][1]
+
+
+def sentence(cause: Cause, alerts: pd.DataFrame | None) -> Sentence:
+    """Say one cause, with an example to look at and the display filter that shows them all."""
+    probable = cause.first.certainty == "probable"
+    return Sentence(
+        f"{len(cause.rows):,} × {phrase(cause.rows)}, {cause.version}",
+        Mood.DOUBT if probable else Mood.BAD,
+        details=tuple(_details(cause, alerts)),
+        filters=filters(cause.rows),
+        data=_data(cause),
+    )
+
+
+def example(row: "pd.Series[object]", alerts: pd.DataFrame | None = None) -> str:
+    """Say where to look: "stream 4, frame 37", and the frame of the alert where one was seen."""
+    place = f"stream {row.stream}, frame {row.frame}"
+    if alerts is None or alerts.empty:
+        return place
+    sent = alerts[(alerts["id"] == row.id) & (alerts["phase"] == "during")]
+    return place if sent.empty else f"{place} (alert in frame {sent['frame'].iloc[-1]})"
+
+
+def filters(rows: pd.DataFrame) -> tuple[Filter, ...]:
+    """Give a Wireshark display filter for each file that holds some of the handshakes; numbers are a file's own."""
+    made = []
+    for (capture, transport), part in rows.groupby(["capture", "transport"], observed=True, sort=True):
+        field = _STREAM_FIELD[str(transport)]
+        made.append(Filter(str(capture), stream_filter(field, part["stream"].tolist())))
+    return tuple(made)
+
+
+def stream_filter(field: str, streams: list[int]) -> str:
+    """Write a display filter for conversations, runs of numbers as ranges.
+
+    >>> stream_filter("tcp.stream", [9, 4, 5, 6, 13])
+    'tcp.stream in {4..6, 9, 13}'
+    >>> stream_filter("tcp.stream", [4])
+    'tcp.stream == 4'
+    """
+    numbers = sorted(set(streams))
+    if len(numbers) == 1:
+        return f"{field} == {numbers[0]}"
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    members = [str(a) if a == b else f"{a}, {b}" if b == a + 1 else f"{a}..{b}" for a, b in runs]
+    return f"{field} in {{{', '.join(members)}}}"
+
+
+def _grouped(failed: pd.DataFrame, keys: list[str]) -> list[tuple[tuple[object, ...], pd.DataFrame]]:
+    """Group with NA as a value of its own, largest group first, then by the first handshake."""
+    groups = failed.groupby(keys, dropna=False, observed=True, sort=False)
+    found = [(key, rows) for key, rows in groups]
+    return sorted(found, key=lambda item: (-len(item[1]), item[1].index[0]))
+
+
+def _clients(rows: pd.DataFrame) -> str:
+    names = rows["client_ip"].dropna().unique()
+    return f"client {words.wire(names[0])}" if len(names) == 1 else words.count(len(names), "client")
+
+
+def _servers(rows: pd.DataFrame) -> str:
+    names = rows[["server_ip", "server_port"]].drop_duplicates()
+    if len(names) == 1:
+        return f"server {words.address(names['server_ip'].iloc[0], names['server_port'].iloc[0])}"
+    return words.count(len(names), "server")
+
+
+def _details(cause: Cause, alerts: pd.DataFrame | None) -> list[str]:
+    """Write the lines under a cause: an example, why it is believed, and who was concerned."""
+    row = cause.first
+    lines = [f"e.g. {example(row, alerts)}: {words.address(row.client_ip, row.client_port)} to {_asked_for(row)}"]
+    if row.failure_mechanism != "alert" or row.certainty == "probable":
+        lines.append(words.wire(row.reason, 300))
+    concerned = _concerned(cause.rows)
+    return [*lines, concerned] if concerned else lines
+
+
+def _asked_for(row: "pd.Series[object]") -> str:
+    server = words.address(row.server_ip, row.server_port)
+    return server if words.missing(row.sni) else f"{words.wire(row.sni)} at {server}"
+
+
+def _concerned(rows: pd.DataFrame) -> str:
+    """Count clients, servers and names where there is more than one of them."""
+    servers = [words.address(ip, port) for ip, port in _frequent(rows, ["server_ip", "server_port"])]
+    clients = [words.wire(ip) for (ip,) in _frequent(rows, ["client_ip"])]
+    names = [words.wire(name, 40) for (name,) in _frequent(rows, ["sni"])]
+    parts = [("servers", servers), ("clients", clients), ("names", names)]
+    return "; ".join(f"{len(found):,} {noun}: {words.listed(found)}" for noun, found in parts if len(found) > 1)
+
+
+def _frequent(rows: pd.DataFrame, columns: list[str]) -> list[tuple[object, ...]]:
+    """Return the distinct values, most frequent first, missing ones left out."""
+    counts = rows.dropna(subset=columns).groupby(columns, observed=True, sort=True).size()
+    ordered = counts.sort_values(ascending=False, kind="stable").index
+    return [key if isinstance(key, tuple) else (key,) for key in ordered]
+
+
+def _data(cause: Cause) -> Mapping[str, object]:
+    """Give the numbers behind the sentence, for programs."""
+    row, rows = cause.first, cause.rows
+    fields = {name: None if words.missing(row[name]) else row[name] for name in CAUSE}
+    if fields["alert_code"] is not None:
+        fields["alert_code"] = int(str(fields["alert_code"]))
+    return {
+        "count": len(rows),
+        **{name: str(value) if isinstance(value, str) else value for name, value in fields.items()},
+        "version": None if words.missing(row.version) else str(row.version),
+        "servers": [words.address(ip, port) for ip, port in _frequent(rows, ["server_ip", "server_port"])],
+        "clients": [words.wire(ip) for (ip,) in _frequent(rows, ["client_ip"])],
+        "example": {"capture": str(row.capture), "stream": int(str(row.stream)), "frame": int(str(row.frame))},
+        "reason": None if words.missing(row.reason) else str(row.reason),
+    }

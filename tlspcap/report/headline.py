@@ -1,0 +1,100 @@
+"""The first sentence of a report: what is most worth knowing, true, with its base, and where to look."""
+
+import pandas as pd
+
+from tlspcap.failures import failure_ratio
+from tlspcap.report import causes, words
+from tlspcap.report.model import Mood, Sentence
+
+MOST_GROUPS = 3  # with more groups than this the sentence gives the total and names the worst
+
+
+def headline(handshakes: pd.DataFrame, by: list[str], notes: pd.DataFrame | None = None) -> Sentence:
+    """Say in one sentence whether handshakes failed, how many of how many, with what and by whose hand."""
+    if handshakes.empty:
+        return _nothing(notes)
+    failed = handshakes[handshakes["outcome"] == "failed"]
+    unknown = int((handshakes["outcome"] == "unknown").sum())
+    known = len(handshakes) - unknown
+    if not known:
+        return _undecided(handshakes)
+    if failed.empty:
+        return _all_well(handshakes, known, unknown)
+    ratios = failure_ratio(handshakes, by=by)
+    who = _each_group(ratios) if len(ratios) <= MOST_GROUPS else _total_and_worst(handshakes, ratios)
+    more = f"; {unknown:,} more with unknown outcome" if unknown else ""
+    return Sentence(f"{who}; {_main_cause(failed)}{more}.", Mood.BAD)
+
+
+def no_tls_details(notes: pd.DataFrame | None) -> tuple[str, ...]:
+    """Return what was in the capture where no handshake was, as the notes say."""
+    if notes is None:
+        return ()
+    told = notes[notes["kind"].isin(["no_tls", "tls_without_hello"])]
+    return tuple(words.wire(detail, 300) for detail in told["detail"])
+
+
+def group_name(key: object) -> str:
+    """Name a group by its value or values."""
+    values = key if isinstance(key, tuple) else (key,)
+    return ", ".join("(none)" if words.missing(value) else words.wire(value, 40) for value in values)
+
+
+def _nothing(notes: pd.DataFrame | None) -> Sentence:
+    seen = no_tls_details(notes)
+    return Sentence("No TLS handshake was found in this capture.", Mood.DOUBT, details=seen)
+
+
+def _undecided(handshakes: pd.DataFrame) -> Sentence:
+    lacks = words.LACKS[_commonest(handshakes["completeness"])]
+    total = words.count(len(handshakes), "handshake")
+    return Sentence(f"{total}, and the capture tells of none how it ended; most often: {lacks}.", Mood.DOUBT)
+
+
+def _all_well(handshakes: pd.DataFrame, known: int, unknown: int) -> Sentence:
+    ratio = failure_ratio(handshakes, by=None).iloc[0]
+    bound = f"0 of {known:,} failed, 95 % interval {words.interval(ratio['ci_low'], ratio['ci_high'])}"
+    if not unknown:
+        all_of_them = "The one handshake" if known == 1 else f"All {known:,} handshakes"
+        return Sentence(f"{all_of_them} succeeded ({bound}).", Mood.GOOD)
+    rest = handshakes[handshakes["outcome"] == "unknown"]
+    lacks = words.LACKS[_commonest(rest["completeness"])]
+    why = "" if lacks == words.LACKS[words.Completeness.COMPLETE] else f", most often because {lacks}"
+    return Sentence(f"No handshake failed ({bound}); {unknown:,} more with unknown outcome{why}.", Mood.DOUBT)
+
+
+def _each_group(ratios: pd.DataFrame) -> str:
+    """Say every group, those with failures first; groups of which nothing is known say nothing."""
+    rows = [(group_name(key), row) for key, row in ratios.iterrows() if row["failed"] + row["established"]]
+    rows.sort(key=lambda item: item[1]["failed"] == 0)  # stable: else in the table's order
+    said = [f"{name}: {_ratio(row, ' handshakes failed' if i == 0 else ' failed')}" for i, (name, row) in enumerate(rows)]
+    return ", ".join(said)
+
+
+def _total_and_worst(handshakes: pd.DataFrame, ratios: pd.DataFrame) -> str:
+    total = failure_ratio(handshakes, by=None).iloc[0]
+    worst = ratios.sort_values("failed", ascending=False, kind="stable").iloc[0]
+    base = worst["failed"] + worst["established"]
+    return f"{_ratio(total, ' handshakes failed')}, most in {group_name(worst.name)} ({worst['failed']:.0f} of {base:.0f})"
+
+
+def _ratio(row: "pd.Series[float]", failed: str) -> str:
+    base = row["failed"] + row["established"]
+    bounds = words.interval(row["ci_low"], row["ci_high"])
+    return f"{row['failed']:,.0f} of {base:,.0f}{failed} ({words.percent(row['failure_ratio'])}, 95 % interval {bounds})"
+
+
+def _main_cause(failed: pd.DataFrame) -> str:
+    rows = causes.most_frequent(failed)
+    if len(failed) == 1:
+        share = "the one failure"
+    elif len(rows) == len(failed):
+        share = "both" if len(rows) == 2 else f"all {len(rows):,}"
+    else:
+        share = f"most often ({len(rows):,} of {len(failed):,})"
+    return f"{share}: {causes.phrase(rows)} (e.g. {causes.example(rows.iloc[0])})"
+
+
+def _commonest(completeness: "pd.Series[str]") -> words.Completeness:
+    counts = completeness.value_counts()
+    return words.Completeness(str(counts.index[0])) if len(counts) else words.Completeness.COMPLETE

@@ -1,0 +1,217 @@
+"""The content of a report, made from the tables alone: what matters first, and nothing about how it is shown."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from tlspcap.failures import failure_ratio
+from tlspcap.latency import latency
+from tlspcap.report import causes, words
+from tlspcap.report.headline import headline
+from tlspcap.report.model import Cell, Column, Grid, Kind, Mood, Report, Section, Sentence
+
+CAPTIONS = {
+    "version": "version", "server_ip": "server", "client_ip": "client", "sni": "name asked for", "cipher": "cipher",
+    "server_port": "port", "group": "group", "alert": "alert", "ja4": "JA4", "capture": "file",
+}  # fmt: skip
+MEASURES = {
+    "connect_ms": "TCP and TLS together",
+    "tcp_rtt_ms": "TCP round trip",
+    "server_hello_ms": "wait for the ServerHello",
+    "first_data_ms": "wait for first data after it",
+}
+FEW = f"{words.UNKNOWN}: too few handshakes for that quantile, or none measured. Left out: not established, or not measured."
+
+
+def build(
+    tables: Mapping[str, pd.DataFrame], by: str | Sequence[str] = "version", sources: Sequence[str] = ()
+) -> Report:
+    """Make the report of a capture's tables.
+
+    Args:
+        tables: DataFrames by name; `handshakes` is needed, `alerts` and `notes` add what they know.
+        by: column or columns of `handshakes` that failures and latency are grouped by.
+        sources: names of the inputs, as given; default: the files that the handshakes name.
+
+    Raises:
+        ArgumentError: `by` names no column of the handshakes table.
+
+    >>> from tlspcap.schema import TABLES
+    >>> empty = pd.DataFrame({c.name: pd.Series(dtype=c.pandas_dtype) for c in TABLES["handshakes"].columns})
+    >>> build({"handshakes": empty}, sources=["night.pcap"]).headline.text
+    'No TLS handshake was found in this capture.'
+    """
+    keys = [by] if isinstance(by, str) else list(by)
+    handshakes, notes = tables["handshakes"], tables.get("notes")
+    sections = [_lacking(handshakes, notes)]
+    if not handshakes.empty:
+        sections = [_failures(handshakes, keys), _causes(handshakes, tables.get("alerts")), _latency(handshakes, keys), *sections]
+    return Report(
+        headline=headline(handshakes, keys, notes),
+        sources=tuple(sources) or tuple(handshakes["capture"].dropna().astype(str).unique()),
+        facts=facts(handshakes),
+        sections=tuple(sections),
+    )
+
+
+def facts(handshakes: pd.DataFrame) -> dict[str, Cell]:
+    """Count what the whole input holds; `first` and `last` are the times of the hellos, `seconds` between them."""
+    outcomes = handshakes["outcome"].value_counts()
+    known = {name: int(outcomes.get(name, 0)) for name in ("established", "failed", "unknown")}
+    times = handshakes["time"].dropna()
+    return {
+        "handshakes": len(handshakes),
+        **known,
+        "probable": int((handshakes["certainty"] == "probable").sum()),
+        "clients": int(handshakes["client_ip"].nunique()),
+        "servers": len(handshakes[["server_ip", "server_port"]].drop_duplicates()),
+        "first": times.min().isoformat() if len(times) else None,
+        "last": times.max().isoformat() if len(times) else None,
+        "seconds": (times.max() - times.min()).total_seconds() if len(times) else None,
+    }
+
+
+def _failures(handshakes: pd.DataFrame, by: list[str]) -> Section:
+    """Failure ratio by group, each with base, interval, unknown ones and distinct clients."""
+    ratios = failure_ratio(handshakes, by=by)
+    rows = tuple(
+        (
+            *_labels(key),
+            (int(row.failed), int(row.failed + row.established)),
+            _number(row.failure_ratio),
+            None if pd.isna(row.ci_low) else (float(row.ci_low), float(row.ci_high)),
+            int(row.unknown),
+            int(row.clients),
+        )
+        for key, row in zip(ratios.index, ratios.itertuples(index=False), strict=True)
+    )
+    columns = (
+        *_by_columns(by),
+        Column("failed", "failed", Kind.OF),
+        Column("failure_ratio", "ratio", Kind.RATIO),
+        Column("interval", "95 % interval", Kind.INTERVAL),
+        Column("unknown", "unknown", Kind.COUNT),
+        Column("clients", "clients", Kind.COUNT),
+    )
+    title = f"Failures by {_spoken(by)}"
+    caption = "Failed of those whose outcome is known; Wilson's interval; unknown ones are left out of the ratio."
+    return Section("failures", title, grids=(Grid("failures", caption, columns, rows),))
+
+
+def _causes(handshakes: pd.DataFrame, alerts: pd.DataFrame | None) -> Section:
+    failed = handshakes[handshakes["outcome"] == "failed"]
+    said = tuple(causes.sentence(cause, alerts) for cause in causes.causes(failed))
+    return Section("causes", "Who failed whom, and with what", said or (Sentence("No handshake failed.", Mood.GOOD),))
+
+
+def _latency(handshakes: pd.DataFrame, by: list[str]) -> Section:
+    """How long established handshakes took by group and by side, then the waits around them."""
+    established = int((handshakes["outcome"] == "established").sum())
+    if not established:
+        return Section("latency", "Latency", (Sentence("No handshake was established, so there is nothing to time."),))
+    title = f"Latency of the {words.count(established, 'established handshake')}, in ms"
+    return Section("latency", title, grids=(_times_by_group(handshakes, by), _waits(handshakes)))
+
+
+def _times_by_group(handshakes: pd.DataFrame, by: list[str]) -> Grid:
+    parts = ["client_ms", "server_ms", "transfer_ms"]
+    table = latency(handshakes, by=by, measures=["handshake_ms", *parts])
+    by_measure = {measure: table.xs(measure, level=-1) for measure in ("handshake_ms", *parts)}
+    whole = by_measure["handshake_ms"]
+    rows = []
+    for i, key in enumerate(whole.index):
+        row = whole.iloc[i]
+        means = [float(by_measure[part]["mean"].iloc[i]) for part in parts]
+        rows.append((*_labels(key), *_quantiles(row), *_shares(means)))
+    columns = (
+        *_by_columns(by),
+        *_QUANTILES,
+        Column("client_share", "client", Kind.RATIO),
+        Column("server_share", "server", Kind.RATIO),
+        Column("transfer_share", "transfer", Kind.RATIO),
+    )
+    caption = "Handshake time, and whose turn it was on average: the client's, the server's, or data on its way."
+    return Grid("handshake_time", caption, columns, tuple(rows), FEW)
+
+
+def _waits(handshakes: pd.DataFrame) -> Grid:
+    table = latency(handshakes, by=None, measures=list(MEASURES))
+    rows = [(caption, *_quantiles(table.xs(name, level=-1).iloc[0])) for name, caption in MEASURES.items()]
+    columns = (Column("measure", "measure"), *_QUANTILES)
+    return Grid("waits", "What surrounds the handshake.", columns, tuple(rows))
+
+
+_QUANTILES = (
+    Column("n", "n", Kind.COUNT),
+    Column("excluded", "left out", Kind.COUNT),
+    *(Column(name, name, Kind.MS, "ms") for name in ("p50", "p90", "p99", "max")),
+)
+
+
+def _quantiles(row: "pd.Series[float]") -> tuple[Cell, ...]:
+    return (int(row["n"]), int(row["excluded"]), *(_number(row[name]) for name in ("p50", "p90", "p99", "max")))
+
+
+def _shares(means: list[float]) -> tuple[Cell, ...]:
+    """Shares of the three parts in their sum; nothing where a part was not measured."""
+    total = sum(means)
+    return tuple(mean / total for mean in means) if total > 0 else (None, None, None)
+
+
+def _lacking(handshakes: pd.DataFrame, notes: pd.DataFrame | None) -> Section:
+    """Say what the capture lacks: incomplete and unknown handshakes with reasons, then the notes by kind."""
+    grids = [_unknown_grid(handshakes), _notes_grid(notes)]
+    kept = tuple(grid for grid in grids if grid.rows)
+    return Section("lacking", "What the capture lacks", _completeness(handshakes), kept)
+
+
+def _completeness(handshakes: pd.DataFrame) -> tuple[Sentence, ...]:
+    counts = handshakes["completeness"].value_counts()
+    lacking = {str(k): int(n) for k, n in counts.items() if k != "complete" and n}
+    total = words.count(len(handshakes), "handshake")
+    if handshakes.empty:
+        return ()
+    if not lacking:
+        return (Sentence(f"Nothing: all packets of the {total} are there.", Mood.GOOD),)
+    said = "; ".join(f"{n:,} × {words.LACKS[words.Completeness(k)]}" for k, n in lacking.items())
+    return (Sentence(f"Of {total}: {said}.", Mood.DOUBT, data=lacking),)
+
+
+def _unknown_grid(handshakes: pd.DataFrame) -> Grid:
+    unknown = handshakes[handshakes["outcome"] == "unknown"]
+    groups = unknown.groupby("reason", dropna=False, sort=False)
+    found = sorted(((len(rows), rows) for _, rows in groups), key=lambda item: (-item[0], item[1].index[0]))
+    rows = tuple((n, words.wire(part["reason"].iloc[0], 200), causes.example(part.iloc[0])) for n, part in found)
+    columns = (Column("count", "n", Kind.COUNT), Column("reason", "why the outcome is unknown"), Column("example", "e.g."))
+    return Grid("unknown", "Outcomes that the capture does not tell.", columns, rows)
+
+
+def _notes_grid(notes: pd.DataFrame | None) -> Grid:
+    columns = (Column("count", "n", Kind.COUNT), Column("kind", "note"), Column("detail", "the first of them"))
+    rows: list[tuple[Cell, ...]] = []
+    if notes is not None:
+        for kind, part in notes.groupby("kind", observed=True, sort=True):
+            rows.append((len(part), str(kind), _first_note(part.iloc[0])))
+    return Grid("notes", "What was odd in the capture.", columns, tuple(rows))
+
+
+def _first_note(note: "pd.Series[object]") -> str:
+    where = "" if words.missing(note.frame) else f"frame {note.frame}: "
+    return where + words.wire(note.detail, 200)
+
+
+def _by_columns(by: list[str]) -> tuple[Column, ...]:
+    return tuple(Column(name, CAPTIONS.get(name, name)) for name in by)
+
+
+def _spoken(by: list[str]) -> str:
+    return " and ".join(CAPTIONS.get(name, name) for name in by)
+
+
+def _labels(key: object) -> tuple[str, ...]:
+    values = key if isinstance(key, tuple) else (key,)
+    return tuple("(none)" if words.missing(value) else words.wire(value, 60) for value in values)
+
+
+def _number(value: object) -> float | None:
+    return None if words.missing(value) else float(str(value))

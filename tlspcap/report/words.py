@@ -1,0 +1,166 @@
+"""How numbers and the words of a verdict are said to people: the same in the report, in `explain` and on the terminal."""
+
+import math
+
+import pandas as pd
+
+from tlspcap.report.escape import clip, printable
+from tlspcap.report.model import Cell, Kind
+from tlspcap.tls.verdict import Completeness, Mechanism, Party, Phase
+
+UNKNOWN = "–"  # stands where there is no value, or too few to carry one
+
+STEPS = {
+    Phase.CLIENT_HELLO: "after the ClientHello",
+    Phase.SERVER_HELLO: "after the ServerHello",
+    Phase.SERVER_CERTIFICATE: "at the server's certificate",
+    Phase.KEY_EXCHANGE: "in the key exchange",
+    Phase.CLIENT_AUTH: "at client authentication",
+    Phase.FINISHED: "at the Finished",
+}
+LACKS = {
+    Completeness.COMPLETE: "nothing is missing",
+    Completeness.GAP: "packets inside the handshake are missing",
+    Completeness.ONE_SIDED: "only one direction was captured",
+    Completeness.MID_STREAM: "the capture began after the connection",
+    Completeness.CUT_OFF: "the capture ended before the handshake did",
+    Completeness.SNAPLEN: "packets were cut short when they were captured",
+}
+# What is said of each way to fail, before and after the name of who did it.
+_DEEDS = {
+    Mechanism.ALERT: ("an alert", "sent by"),
+    Mechanism.HIDDEN_ALERT: ("encrypted alert", "sent by"),
+    Mechanism.RESET: ("connection reset", "by"),
+    Mechanism.CLOSE: ("connection closed", "by"),
+    Mechanism.TIMEOUT: ("no answer", "from"),
+    Mechanism.NOT_TLS: ("an answer that is not TLS", "from"),
+    Mechanism.VIOLATION: ("a message that the protocol does not allow", "sent by"),
+}
+
+
+def missing(value: object) -> bool:
+    """Tell whether a table's cell holds no value (None, NaN, NA, NaT)."""
+    return value is None or bool(pd.isna(value))  # type: ignore[call-overload]
+
+
+def wire(value: object, limit: int = 80) -> str:
+    """Text that came from the wire or a file name: visible characters only, and not too long."""
+    return UNKNOWN if missing(value) else clip(printable(str(value)), limit)
+
+
+def percent(ratio: float | None, sign: bool = True) -> str:
+    """Say a ratio in percent; never 0 or 100 unless it is exactly that.
+
+    >>> [percent(r) for r in (0, 0.0004, 0.034, 0.3, 0.9999, 1)]
+    ['0 %', '<0.1 %', '3.4 %', '30 %', '>99.9 %', '100 %']
+    """
+    if ratio is None or math.isnan(ratio):
+        return UNKNOWN
+    hundred = ratio * 100
+    if 0 < hundred < 0.1:
+        text = "<0.1"
+    elif 99.9 < hundred < 100:
+        text = ">99.9"
+    elif 0 < hundred < 9.95 or 99.5 <= hundred < 100:
+        text = f"{hundred:.1f}"
+    else:
+        text = f"{hundred:.0f}"
+    return f"{text} %" if sign else text
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Say an interval of a ratio in percent.
+
+    >>> interval(0.1078, 0.6032)
+    '11 to 60 %'
+    """
+    if low is None or math.isnan(low) or high is None or math.isnan(high):
+        return UNKNOWN
+    return f"{percent(low, sign=False)} to {percent(high)}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Say a duration with about three digits.
+
+    >>> [milliseconds(v) for v in (0.0123, 1.234, 56.78, 1234.5, float("nan"))]
+    ['0.012', '1.23', '56.8', '1,234', '–']
+    """
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    size = abs(value)
+    digits = 3 if size < 0.1 else 2 if size < 10 else 1 if size < 100 else 0
+    return f"{value:,.{digits}f}"
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Say a number of things.
+
+    >>> count(1, "client"), count(20000, "handshake"), count(2, "entry", "entries")
+    ('1 client', '20,000 handshakes', '2 entries')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def show(value: Cell, kind: Kind) -> str:
+    """Say one cell of a grid."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, tuple):
+        return interval(*value) if kind is Kind.INTERVAL else f"{value[0]:,.0f} of {value[1]:,.0f}"
+    if isinstance(value, str):
+        return value
+    if kind is Kind.RATIO:
+        return percent(value)
+    return milliseconds(value) if kind is Kind.MS else f"{value:,}"
+
+
+def address(ip: object, port: object) -> str:
+    """Say an address and port; IPv6 in brackets.
+
+    >>> address("203.0.113.10", 443), address("2001:db8::1", 443)
+    ('203.0.113.10:443', '[2001:db8::1]:443')
+    """
+    host = wire(ip)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def listed(names: list[str], limit: int = 3) -> str:
+    """Say the first few of many names.
+
+    >>> listed(["a", "b", "c", "d", "e"], 2)
+    'a, b and 3 more'
+    """
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit:,} more"
+
+
+def what_happened(mechanism: object, alert: object, code: object, certainty: object) -> str:
+    """Name the alert, or the other way in which a handshake ended; what is inferred is said to be.
+
+    >>> what_happened("alert", "internal_error", 80, "certain")
+    'internal_error (80)'
+    >>> what_happened("hidden_alert", None, None, "probable")
+    'encrypted alert (probable)'
+    """
+    if not missing(alert):
+        what = f"{wire(alert)} ({code})"
+    else:
+        what = "an ending that is not known" if missing(mechanism) else _DEEDS[Mechanism(str(mechanism))][0]
+    return f"{what} (probable)" if certainty == "probable" else what
+
+
+def who_did_it(mechanism: object, side: object, clients: str, servers: str) -> str:
+    """Name who ended it; `clients` and `servers` are already in words ("client 10.0.0.5", "3 servers")."""
+    if side == Party.NETWORK:
+        return f"lost between the {clients} and the {servers}"
+    verb = "by" if missing(mechanism) else _DEEDS[Mechanism(str(mechanism))][1]
+    if side == Party.SERVER:
+        return f"{verb} the {servers}"
+    if side == Party.CLIENT:
+        return f"{verb} the {clients} to the {servers}" if verb == "sent by" else f"{verb} the {clients} of the {servers}"
+    return f"between the {clients} and the {servers}"
+
+
+def step(phase: object) -> str:
+    """Say at which step of the handshake it happened."""
+    return "at a step that is not known" if missing(phase) else STEPS[Phase(str(phase))]
