@@ -14,7 +14,7 @@ from pathlib import Path
 from recorder import namespace
 from recorder.bench import Bench
 from recorder.pki import Pki
-from recorder.stories import intermittent_alert
+from recorder.stories import intermittent_alert, version_cipher_matrix
 
 HERE = Path(__file__).resolve().parent
 SEED = 80  # the same order of connections and the same pauses every time
@@ -33,6 +33,9 @@ STORIES = {
     "intermittent-alert": Story("intermittent-alert.pcap", intermittent_alert.ADDRESSES, intermittent_alert.run),
     "intermittent-alert-after": Story(
         "intermittent-alert-after.pcap", intermittent_alert.ADDRESSES, intermittent_alert.run_after
+    ),
+    "version-cipher-matrix": Story(
+        "version-cipher-matrix.pcap", version_cipher_matrix.ADDRESSES, version_cipher_matrix.run
     ),
 }
 

@@ -65,8 +65,12 @@ def _iana_by_openssl() -> dict[str, str]:
 
 @functools.cache
 def _iana_by_code() -> dict[str, str]:
-    """OpenSSL 3 as Debian builds it has no 3DES left, so GnuTLS' suites with it stand here."""
+    """OpenSSL 3 as Debian builds it has no 3DES and RC4 left, so GnuTLS' suites with them stand here."""
     return {code.lower(): iana for code, iana, _ in _suites()} | {
+        "0x00,0x04": "TLS_RSA_WITH_RC4_128_MD5",
+        "0x00,0x05": "TLS_RSA_WITH_RC4_128_SHA",
+        "0xc0,0x07": "TLS_ECDHE_ECDSA_WITH_RC4_128_SHA",
+        "0xc0,0x11": "TLS_ECDHE_RSA_WITH_RC4_128_SHA",
         "0x00,0x0a": "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
         "0x00,0x16": "TLS_DHE_RSA_WITH_3DES_EDE_CBC_SHA",
         "0xc0,0x08": "TLS_ECDHE_ECDSA_WITH_3DES_EDE_CBC_SHA",

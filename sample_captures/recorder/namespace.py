@@ -9,7 +9,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,16 +64,46 @@ def next_connection_from(client_ip: str, client_port: int, server_ip: str) -> It
         ip("route", "replace", "local", server_ip, "dev", "lo", "table", "local", "src", server_ip)
 
 
-def wait_until_listening(port: int, seconds: float = 10.0) -> None:
-    """Wait for a listener on a port by reading the kernel's table, since a trial connection would be recorded."""
-    wanted, deadline = f":{port:04X}", time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        rows = "".join(Path(f"/proc/self/net/{table}").read_text() for table in ("tcp", "tcp6")).splitlines()
-        fields = [row.split() for row in rows]
-        if any(field[1].endswith(wanted) and field[3] == "0A" for field in fields):  # 0A is TCP_LISTEN
-            return
+LISTEN, TIME_WAIT = "0A", "06"  # <net/tcp_states.h>
+
+
+def wait_until_listening(ip: str, port: int) -> None:
+    """Wait for a listener by reading the kernel's table, since a trial connection would be recorded."""
+    hosts = (_kernel_spelling(ip), "0" * len(_kernel_spelling(ip)), "0" * 32)
+    wanted = {f"{host}:{port:04X}" for host in hosts}
+    _wait(lambda: any(local in wanted and state == LISTEN for local, _, state in _sockets()), f"listen on {port}")
+
+
+def wait_until_closed(port: int) -> None:
+    """Wait until neither end of the connection from a client's port is open."""
+    end = f":{port:04X}"
+    _wait(
+        lambda: not any((local + remote).count(end) and state != TIME_WAIT for local, remote, state in _sockets()),
+        f"close {port}",
+    )
+
+
+def _kernel_spelling(ip: str) -> str:
+    """Spell an address as /proc/net/tcp does: in hexadecimal, each 32-bit word in the order of the machine."""
+    packed = socket.inet_pton(socket.AF_INET6 if ":" in ip else socket.AF_INET, ip)
+    words = struct.unpack(f">{len(packed) // 4}I", packed)
+    return struct.pack(f"={len(words)}I", *words).hex().upper()
+
+
+def _sockets() -> Iterator[tuple[str, str, str]]:
+    """Return local end, remote end and state of every TCP socket, in the kernel's spelling."""
+    for table in ("tcp", "tcp6"):
+        for row in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
+            _, local, remote, state, *_ = row.split()
+            yield local, remote, state
+
+
+def _wait(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
         time.sleep(0.02)
-    raise TimeoutError(f"nothing listens on port {port}")
 
 
 @contextmanager

@@ -8,21 +8,21 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from recorder import names
-from recorder.accounts import Account
+from recorder.accounts import ALERT, HANDSHAKE, Account, Trace
 
 RECORD_HEADER = 256  # SSL3_RT_HEADER, OpenSSL's pseudo type for a record header
-ALERT, HANDSHAKE, APPLICATION_DATA = 21, 22, 23
-CLIENT_HELLO, SERVER_HELLO, CLIENT_KEY_EXCHANGE = 1, 2, 16
+CLIENT_HELLO, CLIENT_KEY_EXCHANGE = 1, 16
 PATIENCE = 10.0  # seconds; nothing on loopback takes so long
 
 Address = tuple[str, int]
 ContextFactory = Callable[[], ssl.SSLContext]
+STACK = f"Python ssl, {ssl.OPENSSL_VERSION}"
 VERSIONS = {
     "TLS 1.0": ssl.TLSVersion.TLSv1,
     "TLS 1.1": ssl.TLSVersion.TLSv1_1,
@@ -57,34 +57,30 @@ def server_context(chain: Path, lowest: str = "TLS 1.2", highest: str = "TLS 1.3
     return context
 
 
-@dataclass
-class Watch:
-    """Follows one connection through OpenSSL's message callback into an account."""
+def refuse(context: ssl.SSLContext, alert: ssl.AlertDescription, ports: Container[int]) -> None:
+    """Make a server answer the hellos from some client ports with an alert, through its callback for server names."""
+    context.sni_callback = lambda tls, name, _: (
+        alert if tls.getpeername()[1] in ports else None  # type: ignore[attr-defined]
+    )
 
-    account: Account = field(default_factory=Account)
-    on_received: Callable[[int], None] = lambda handshake_type: None
-    _sealed: dict[str, bool] = field(default_factory=dict)
 
-    def attach(self, context: ssl.SSLContext) -> None:
-        """Listen to the one connection that will be made with this context."""
-        setattr(context, "_msg_callback", self._message)  # noqa: B010 - private, so unknown to type checkers
+def watch(context: ssl.SSLContext, on_received: Callable[[int], None] = lambda kind: None) -> Account:
+    """Listen to the one connection that will be made with this context; the account fills while it runs."""
+    trace = Trace()
 
-    def _message(self, _: Any, direction: str, version: int, content: int, kind: int, data: bytes) -> None:
+    def message(_: Any, direction: str, version: int, content: int, kind: int, data: bytes) -> None:
+        sent = direction == "write"
         if content == RECORD_HEADER:
-            # An alert is two bytes; any other length under type 21 is a sealed one (up to TLS 1.2).
-            length = int.from_bytes(data[3:5], "big")
-            self._sealed[direction] = data[0] == APPLICATION_DATA or (data[0] == ALERT and length != 2)
+            trace.record_header(sent, data)
         elif content == ALERT:
-            self.account.note_alert(direction == "write", data[1], self._sealed.get(direction))
+            trace.alert(sent, data)
         elif content == HANDSHAKE:
-            self._handshake_message(direction, data)
+            trace.handshake(sent, data)
+            if not sent:
+                on_received(data[0])
 
-    def _handshake_message(self, direction: str, data: bytes) -> None:
-        if data[0] == SERVER_HELLO:
-            self.account.note_server_hello(data)
-        if direction == "read":
-            self.account.note_received(data[0])
-            self.on_received(data[0])
+    setattr(context, "_msg_callback", message)  # noqa: B010 - private, so unknown to type checkers
+    return trace.account
 
 
 def note_done(account: Account, tls: ssl.SSLSocket) -> None:
@@ -102,27 +98,45 @@ def error_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".split(" (_ssl.c")[0]
 
 
-def fetch(source: Address, target: Address, context: ssl.SSLContext, sni: str | None, path: str = "/") -> Account:
-    """Make one HTTP request over TLS from a given address, say goodbye properly, and return the client's account."""
-    watch = Watch()
-    watch.attach(context)
-    account = watch.account
-    with _connected(source, target) as plain:
-        try:
-            with context.wrap_socket(plain, server_hostname=sni, do_handshake_on_connect=False) as tls:
-                tls.do_handshake()
-                note_done(account, tls)
-                tls.sendall(f"GET {path} HTTP/1.1\r\nHost: {sni}\r\nAccept: */*\r\n\r\n".encode())
-                if not tls.recv(16384):
-                    raise ConnectionError("closed without an answer")
-                tls.unwrap()
-        except OSError as error:
-            account.handshake_done = bool(account.handshake_done)
-            account.error = error_text(error)
-    return account
+@dataclass(frozen=True)
+class Client:
+    """Makes one HTTP request over TLS per connection and says goodbye properly."""
+
+    make_context: ContextFactory
+    offered: str
+    stack: str = STACK
+
+    def connect(self, source: Address, target: Address, sni: str | None) -> Account:
+        """Connect from a given address and return the client's account."""
+        context = self.make_context()
+        account = watch(context)
+        with connected(source, target) as plain:
+            try:
+                with context.wrap_socket(plain, server_hostname=sni, do_handshake_on_connect=False) as tls:
+                    tls.do_handshake()
+                    note_done(account, tls)
+                    _converse(tls, account, sni or target[0])
+            except OSError as error:
+                account.handshake_done = bool(account.handshake_done)
+                account.error = error_text(error)
+        return account
 
 
-def _connected(source: Address, target: Address) -> socket.socket:
+def _converse(tls: ssl.SSLSocket, account: Account, host: str) -> None:
+    tls.sendall(request(host))
+    account.data_received = bool(tls.recv(16384))
+    if not account.data_received:
+        raise ConnectionError("closed without an answer")
+    tls.unwrap()
+
+
+def request(host: str, path: str = "/v1/orders") -> bytes:
+    """Return the HTTP request of every client that does not write its own."""
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\nConnection: close\r\n\r\n".encode()
+
+
+def connected(source: Address, target: Address) -> socket.socket:
+    """Connect by TCP from a given address."""
     connection = socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET)
     connection.settimeout(PATIENCE)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -143,10 +157,11 @@ class Server:
     make_context: ContextFactory
     body: bytes = b'{"status":"ok"}'
     think: Callable[[], float] = lambda: 0.0
+    stack: str = STACK
     _accounts: dict[Address, Account] = field(default_factory=dict)
     _told: threading.Condition = field(default_factory=threading.Condition)
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> Self:
         """Listen and serve until the end of the block."""
         family = socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
         self._listener = socket.create_server(self.address, family=family)
@@ -179,18 +194,17 @@ class Server:
     def _converse(self, plain: socket.socket) -> Account:
         plain.settimeout(PATIENCE)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        watch = Watch(on_received=self._take_time)
         context = self.make_context()
-        watch.attach(context)
+        account = watch(context, self._take_time)
         try:
             with context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False) as tls:
-                self._answer(tls, watch.account)
+                self._answer(tls, account)
         except OSError as error:
-            watch.account.handshake_done = bool(watch.account.handshake_done)
-            watch.account.error = error_text(error)
+            account.handshake_done = bool(account.handshake_done)
+            account.error = error_text(error)
         finally:
             plain.close()
-        return watch.account
+        return account
 
     def _answer(self, tls: ssl.SSLSocket, account: Account) -> None:
         try:
@@ -199,7 +213,8 @@ class Server:
             _drain(tls)
             raise
         note_done(account, tls)
-        while tls.recv(16384):
+        account.data_received = bool(tls.recv(16384))
+        if account.data_received:
             head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(self.body)}\r\n\r\n"
             tls.sendall(head.encode() + self.body)
         tls.unwrap()

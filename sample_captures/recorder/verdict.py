@@ -2,7 +2,7 @@
 
 Who ended a handshake is who sent the alert that both stacks, or the one that can, report. A handshake is established
 when both endpoints say that it was done: in TLS 1.3 a client says so before the server has judged its certificate, so
-the server's word is needed too.
+the server's word is needed too; and an alert that takes the place of any application data takes the handshake back.
 """
 
 from dataclasses import asdict, dataclass
@@ -72,7 +72,8 @@ def expected(client: Account, server: Account, ending: Ending | None = None) -> 
         ValueError: the two accounts contradict each other, or neither tells who ended the handshake.
     """
     verdict = Expected(version=_agreed(client, server, "version"), cipher=_agreed(client, server, "cipher"))
-    if client.handshake_done and server.handshake_done:
+    done = client.handshake_done and server.handshake_done
+    if done and _alert_sender(client, server) is None:
         verdict.outcome = "established"
     else:
         verdict.outcome = "failed"

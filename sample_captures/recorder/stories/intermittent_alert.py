@@ -1,11 +1,11 @@
 """An API server calls an external API whose front end fails some TLS 1.2 handshakes, and never a TLS 1.3 one."""
 
 import ssl
-import time
 from collections.abc import Sequence
+from functools import partial
 
 from recorder import python_tls
-from recorder.bench import Bench, Case
+from recorder.bench import Bench
 from recorder.pki import Leaf
 
 CLIENTS = ("10.20.0.5", "10.20.0.6")
@@ -13,7 +13,6 @@ SERVER = ("203.0.113.10", 443)
 NAME = "api.partner.example"
 ADDRESSES = (*CLIENTS, SERVER[0])
 BODY = b'{"orders":[' + b",".join(b'{"id":%d,"state":"shipped","total":"19.90"}' % n for n in range(1001, 1013)) + b"]}"
-STACK = f"Python ssl, {ssl.OPENSSL_VERSION}"
 LABELS = {"TLS 1.2": "worker pinned to TLS 1.2", "TLS 1.3": "worker with TLS 1.3"}
 
 
@@ -40,19 +39,15 @@ def _record(bench: Bench, calls: Sequence[tuple[str, str]], refused: Sequence[in
 
     def context() -> ssl.SSLContext:
         made = python_tls.server_context(credential.chain)
-        made.sni_callback = lambda tls, name, _: (
-            ssl.ALERT_DESCRIPTION_INTERNAL_ERROR if tls.getpeername()[1] in unlucky else None  # type: ignore[attr-defined]
-        )
+        python_tls.refuse(made, ssl.ALERT_DESCRIPTION_INTERNAL_ERROR, unlucky)
         return made
 
     # Every flight costs the front end some milliseconds, so TLS 1.2, which has one more, takes longer as in life.
+    bench.pause = (0.2, 1.2)
     with python_tls.Server(SERVER, context, BODY, think=lambda: bench.random.uniform(0.006, 0.018)) as server:
         for (client, version), port in zip(calls, ports, strict=True):
-            case = Case(_label(version, port in unlucky), STACK, STACK, client, *SERVER, NAME, version)
-            offer = python_tls.client_context(trust, highest=version)
-            account = python_tls.fetch((client, port), SERVER, offer, NAME, "/v1/orders")
-            bench.tell(case, port, account, server.account_of((client, port)))
-            time.sleep(bench.random.uniform(0.2, 1.2))
+            caller = python_tls.Client(partial(python_tls.client_context, trust, highest=version), version)
+            bench.meet(_label(version, port in unlucky), caller, client, server, NAME, port=port)
 
 
 def _label(version: str, refused: bool) -> str:
