@@ -14,7 +14,7 @@ from pathlib import Path
 from recorder import namespace
 from recorder.bench import Bench
 from recorder.pki import Pki
-from recorder.stories import intermittent_alert, version_cipher_matrix
+from recorder.stories import intermittent_alert, old_app, version_cipher_matrix
 
 HERE = Path(__file__).resolve().parent
 SEED = 80  # the same order of connections and the same pauses every time
@@ -37,6 +37,7 @@ STORIES = {
     "version-cipher-matrix": Story(
         "version-cipher-matrix.pcap", version_cipher_matrix.ADDRESSES, version_cipher_matrix.run
     ),
+    "old-app": Story("old-app.pcap", old_app.ADDRESSES, old_app.run),
 }
 
 
