@@ -6,6 +6,7 @@ Needs the Python package `cryptography` and, from Debian, tcpdump, iproute2, ope
 
 import argparse
 import random
+import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from recorder import namespace
 from recorder.bench import Bench
 from recorder.pki import Pki
-from recorder.stories import intermittent_alert, old_app, version_cipher_matrix
+from recorder.stories import intermittent_alert, mutual_tls, old_app, version_cipher_matrix
 
 HERE = Path(__file__).resolve().parent
 SEED = 80  # the same order of connections and the same pauses every time
@@ -22,11 +23,15 @@ SEED = 80  # the same order of connections and the same pauses every time
 
 @dataclass(frozen=True)
 class Story:
-    """One capture: its file name, the addresses of its clients and servers, and who makes the connections."""
+    """One capture: its file name, the addresses of its clients and servers, and who makes the connections.
+
+    With `key_log`, the clients write their secrets beside it (SSLKEYLOGFILE format).
+    """
 
     file: str
     addresses: tuple[str, ...]
     run: Callable[[Bench], None]
+    key_log: bool = False
 
 
 STORIES = {
@@ -38,6 +43,7 @@ STORIES = {
         "version-cipher-matrix.pcap", version_cipher_matrix.ADDRESSES, version_cipher_matrix.run
     ),
     "old-app": Story("old-app.pcap", old_app.ADDRESSES, old_app.run),
+    "mutual-tls": Story("mutual-tls.pcapng", mutual_tls.ADDRESSES, mutual_tls.run, key_log=True),
 }
 
 
@@ -48,8 +54,14 @@ def record(story: Story) -> Bench:
     capture = HERE / story.file
     with tempfile.TemporaryDirectory(prefix="tlspcap-pki-") as directory:
         bench = Bench(Pki(Path(directory)), random.Random(SEED))
-        with namespace.recording(capture):
+        if story.key_log:
+            bench.key_log = capture.with_suffix(".keys")
+            bench.key_log.unlink(missing_ok=True)
+        recorded = Path(directory) / "recorded.pcap"
+        with namespace.recording(recorded):
             story.run(bench)
+        # The recorder writes pcap; editcap copies the packets into the format that the file name asks for.
+        subprocess.run(["editcap", "-F", capture.suffix[1:], str(recorded), str(capture)], check=True)
     bench.write_truth(capture.with_suffix(".truth.json"))
     return bench
 

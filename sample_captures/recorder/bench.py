@@ -54,6 +54,7 @@ class Bench:
     pki: Pki
     random: random.Random
     truth: list[dict[str, object]] = field(default_factory=list)
+    key_log: Path | None = None
     pause: tuple[float, float] = (0.02, 0.12)
     _port: int = FIRST_PORT
 
