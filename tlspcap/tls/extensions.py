@@ -1,0 +1,170 @@
+"""The extension block of hellos and its contents: every extension kept as (code, bytes), the ones that matter read.
+
+Reading is lenient: content that does not parse reads as absent, and `Extensions.malformed` says of which extension,
+so that one odd extension never hides the rest of a hello.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from struct import Struct
+from typing import TypeVar
+
+from tlspcap.tls.cursor import Cursor, Malformed, u16_values
+from tlspcap.tls.names import ExtensionType as Code
+from tlspcap.tls.names import is_grease
+
+_HEADER = Struct(">HH")
+_HOST_NAME = 0  # NameType (RFC 6066 3)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """The extensions of one message in wire order, GREASE included, contents unread (RFC 8446 4.2)."""
+
+    raw: tuple[tuple[int, bytes], ...] = ()
+
+    @classmethod
+    def parse(cls, block: bytes, where: str) -> "Extensions":
+        """Split an extension block (without its own length) into its extensions."""
+        offset, end, found = 0, len(block), []
+        while offset < end:
+            if offset + 4 > end:
+                raise Malformed(where, offset)
+            code, length = _HEADER.unpack_from(block, offset)
+            start, offset = offset + 4, offset + 4 + length
+            if offset > end:
+                raise Malformed(where, start - 2)
+            found.append((code, block[start:offset]))
+        return cls(tuple(found))
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """Extension types in wire order, GREASE included."""
+        return tuple([code for code, _ in self.raw])
+
+    def get(self, wanted: int) -> bytes | None:
+        """Return the content of the first extension of a type; more than one is forbidden (RFC 8446 4.2)."""
+        for code, content in self.raw:
+            if code == wanted:
+                return content
+        return None
+
+    def __contains__(self, wanted: int) -> bool:
+        return self.get(wanted) is not None
+
+    def read(self, wanted: int, reader: Callable[[bytes], T]) -> T | None:
+        """Return what `reader` makes of an extension; None where it is absent or does not parse."""
+        content = self.get(wanted)
+        if content is None:
+            return None
+        try:
+            return reader(content)
+        except Malformed:
+            return None
+
+    def malformed(self, readers: dict[int, Callable[[bytes], object]]) -> tuple[int, ...]:
+        """Return the types of those extensions that their reader in `readers` cannot read."""
+        return tuple(code for code, content in self.raw if code in readers and _fails(readers[code], content))
+
+
+def _fails(reader: Callable[[bytes], object], content: bytes) -> bool:
+    try:
+        reader(content)
+    except Malformed:
+        return True
+    return False
+
+
+def text(name: bytes) -> str:
+    r"""Return a name from the wire as text: ASCII as it is, control characters too, other bytes as \xNN.
+
+    >>> text(b"caf\xc3\xa9.example")
+    'caf\\xc3\\xa9.example'
+    """
+    return name.decode("ascii", "backslashreplace")
+
+
+def server_name(content: bytes) -> bytes | None:
+    """Read server_name (RFC 6066 3): the first host name; None in a server's empty answer."""
+    if not content:
+        return None
+    names = Cursor(Cursor(content, "server_name").vector16(), "server_name")
+    while not names.at_end:
+        kind, name = names.u8(), names.vector16()
+        if kind == _HOST_NAME:
+            return name
+    return None
+
+
+def alpn(content: bytes) -> tuple[bytes, ...]:
+    """Read application_layer_protocol_negotiation (RFC 7301 3.1): a client's offers, or the one chosen."""
+    names, found = Cursor(Cursor(content, "alpn").vector16(), "alpn"), []
+    while not names.at_end:
+        found.append(names.vector8())
+    return tuple(found)
+
+
+# Real clients of one kind repeat these lists byte for byte, hello after hello: parsed once, kept while in use.
+@lru_cache(maxsize=512)
+def u16_list(content: bytes) -> tuple[int, ...]:
+    """Read a vector16 of uint16: supported_groups (RFC 8446 4.2.7), signature_algorithms (4.2.3)."""
+    return Cursor(content, "uint16 list").u16_list()
+
+
+@lru_cache(maxsize=512)
+def offered_versions(content: bytes) -> tuple[int, ...]:
+    """Read a client's supported_versions (RFC 8446 4.2.1), GREASE included."""
+    return u16_values(Cursor(content, "supported_versions").vector8(), "supported_versions")
+
+
+def selected_version(content: bytes) -> int:
+    """Read a server's supported_versions: the one selected."""
+    return Cursor(content, "supported_versions").u16()
+
+
+def client_key_shares(content: bytes) -> tuple[tuple[int, int], ...]:
+    """Read a client's key_share (RFC 8446 4.2.8): (group, length of its key) in order, GREASE included."""
+    shares, found = Cursor(Cursor(content, "key_share").vector16(), "key_share"), []
+    while not shares.at_end:
+        found.append((shares.u16(), len(shares.vector16())))
+    return tuple(found)
+
+
+def server_key_share(content: bytes) -> int:
+    """Read the group of a server's key_share, or of a HelloRetryRequest's, which holds nothing else."""
+    return Cursor(content, "key_share").u16()
+
+
+def point_formats(content: bytes) -> tuple[int, ...]:
+    """Read ec_point_formats (RFC 8422 5.1.2)."""
+    return tuple(Cursor(content, "ec_point_formats").vector8())
+
+
+def authorities(content: bytes) -> tuple[bytes, ...]:
+    """Read certificate_authorities (RFC 8446 4.2.4): DER names."""
+    return Cursor(content, "certificate_authorities").vectors16()
+
+
+def without_grease(codes: tuple[int, ...]) -> tuple[int, ...]:
+    """Leave out the GREASE values (RFC 8701)."""
+    return tuple([code for code in codes if not is_grease(code)])
+
+
+CLIENT_READERS: dict[int, Callable[[bytes], object]] = {
+    Code.SERVER_NAME: server_name,
+    Code.SUPPORTED_GROUPS: u16_list,
+    Code.EC_POINT_FORMATS: point_formats,
+    Code.SIGNATURE_ALGORITHMS: u16_list,
+    Code.ALPN: alpn,
+    Code.SUPPORTED_VERSIONS: offered_versions,
+    Code.KEY_SHARE: client_key_shares,
+}
+SERVER_READERS: dict[int, Callable[[bytes], object]] = {
+    Code.ALPN: alpn,
+    Code.EC_POINT_FORMATS: point_formats,
+    Code.SUPPORTED_VERSIONS: selected_version,
+    Code.KEY_SHARE: server_key_share,
+}
