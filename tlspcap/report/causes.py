@@ -48,25 +48,22 @@ def most_frequent(failed: pd.DataFrame) -> pd.DataFrame:
     return _grouped(failed, CAUSE)[0][1]
 
 
-def sentence(cause: Cause, alerts: pd.DataFrame | None) -> Sentence:
+def sentence(cause: Cause, alerts: pd.DataFrame | None = None, name_file: bool = False) -> Sentence:
     """Say one cause, with an example to look at and the display filter that shows them all."""
     probable = cause.first.certainty == "probable"
     return Sentence(
         f"{len(cause.rows):,} × {phrase(cause.rows)}, {cause.version}",
         Mood.DOUBT if probable else Mood.BAD,
-        details=tuple(_details(cause, alerts)),
+        details=tuple(_details(cause, alerts, name_file)),
         filters=filters(cause.rows),
         data=_data(cause),
     )
 
 
-def example(row: "pd.Series[object]", alerts: pd.DataFrame | None = None) -> str:
-    """Say where to look: "stream 4, frame 37", and the frame of the alert where one was seen."""
-    place = f"stream {row.stream}, frame {row.frame}"
-    if alerts is None or alerts.empty:
-        return place
-    sent = alerts[(alerts["id"] == row.id) & (alerts["phase"] == "during")]
-    return place if sent.empty else f"{place} (alert in frame {sent['frame'].iloc[-1]})"
+def place(row: "pd.Series[object]", name_file: bool = False) -> str:
+    """Say where in Wireshark to look, e.g. "stream 4, frame 37"; with several files, in which."""
+    where = f"stream {row.stream}, frame {row.frame}"
+    return f"{where} of {words.wire(row.capture)}" if name_file else where
 
 
 def filters(rows: pd.DataFrame) -> tuple[Filter, ...]:
@@ -118,14 +115,23 @@ def _servers(rows: pd.DataFrame) -> str:
     return words.count(len(names), "server")
 
 
-def _details(cause: Cause, alerts: pd.DataFrame | None) -> list[str]:
+def _details(cause: Cause, alerts: pd.DataFrame | None, name_file: bool) -> list[str]:
     """Write the lines under a cause: an example, why it is believed, and who was concerned."""
     row = cause.first
-    lines = [f"e.g. {example(row, alerts)}: {words.address(row.client_ip, row.client_port)} to {_asked_for(row)}"]
+    where = place(row, name_file) + _alert_frame(row, alerts)
+    lines = [f"e.g. {where}: {words.address(row.client_ip, row.client_port)} to {_asked_for(row)}"]
     if row.failure_mechanism != "alert" or row.certainty == "probable":
         lines.append(words.wire(row.reason, 300))
     concerned = _concerned(cause.rows)
     return [*lines, concerned] if concerned else lines
+
+
+def _alert_frame(row: "pd.Series[object]", alerts: pd.DataFrame | None) -> str:
+    """Name the frame of the alert that ended the handshake, where one was seen."""
+    if alerts is None or alerts.empty or row.failure_mechanism not in ("alert", "hidden_alert"):
+        return ""
+    sent = alerts[(alerts["id"] == row.id) & (alerts["sender"] == row.failure_side) & (alerts["phase"] == "during")]
+    return "" if sent.empty else f", alert in frame {sent['frame'].iloc[-1]}"
 
 
 def _asked_for(row: "pd.Series[object]") -> str:

@@ -23,7 +23,7 @@ def headline(handshakes: pd.DataFrame, by: list[str], notes: pd.DataFrame | None
     ratios = failure_ratio(handshakes, by=by)
     who = _each_group(ratios) if len(ratios) <= MOST_GROUPS else _total_and_worst(handshakes, ratios)
     more = f"; {unknown:,} more with unknown outcome" if unknown else ""
-    return Sentence(f"{who}; {_main_cause(failed)}{more}.", Mood.BAD)
+    return Sentence(f"{who}; {_main_cause(failed, handshakes['capture'].nunique() > 1)}{more}.", Mood.BAD)
 
 
 def no_tls_details(notes: pd.DataFrame | None) -> tuple[str, ...]:
@@ -67,24 +67,30 @@ def _each_group(ratios: pd.DataFrame) -> str:
     """Say every group, those with failures first; groups of which nothing is known say nothing."""
     rows = [(group_name(key), row) for key, row in ratios.iterrows() if row["failed"] + row["established"]]
     rows.sort(key=lambda item: item[1]["failed"] == 0)  # stable: else in the table's order
-    said = [f"{name}: {_ratio(row, ' handshakes failed' if i == 0 else ' failed')}" for i, (name, row) in enumerate(rows)]
-    return ", ".join(said)
+    first, *others = rows
+    return ", ".join([
+        f"{first[0]}: {_ratio(first[1], ' handshakes failed', '95 % interval ')}",
+        *(f"{name}: {_ratio(row, ' failed')}" for name, row in others),
+    ])
 
 
 def _total_and_worst(handshakes: pd.DataFrame, ratios: pd.DataFrame) -> str:
     total = failure_ratio(handshakes, by=None).iloc[0]
     worst = ratios.sort_values("failed", ascending=False, kind="stable").iloc[0]
-    base = worst["failed"] + worst["established"]
-    return f"{_ratio(total, ' handshakes failed')}, most in {group_name(worst.name)} ({worst['failed']:.0f} of {base:.0f})"
+    most = f"most in {group_name(worst.name)} ({_of_base(worst)})"
+    return f"{_ratio(total, ' handshakes failed', '95 % interval ')}, {most}"
 
 
-def _ratio(row: "pd.Series[float]", failed: str) -> str:
-    base = row["failed"] + row["established"]
+def _ratio(row: "pd.Series[float]", failed: str, interval: str = "") -> str:
     bounds = words.interval(row["ci_low"], row["ci_high"])
-    return f"{row['failed']:,.0f} of {base:,.0f}{failed} ({words.percent(row['failure_ratio'])}, 95 % interval {bounds})"
+    return f"{_of_base(row)}{failed} ({words.percent(row['failure_ratio'])}, {interval}{bounds})"
 
 
-def _main_cause(failed: pd.DataFrame) -> str:
+def _of_base(row: "pd.Series[float]") -> str:
+    return f"{row['failed']:,.0f} of {row['failed'] + row['established']:,.0f}"
+
+
+def _main_cause(failed: pd.DataFrame, name_file: bool) -> str:
     rows = causes.most_frequent(failed)
     if len(failed) == 1:
         share = "the one failure"
@@ -92,7 +98,7 @@ def _main_cause(failed: pd.DataFrame) -> str:
         share = "both" if len(rows) == 2 else f"all {len(rows):,}"
     else:
         share = f"most often ({len(rows):,} of {len(failed):,})"
-    return f"{share}: {causes.phrase(rows)} (e.g. {causes.example(rows.iloc[0])})"
+    return f"{share}: {causes.phrase(rows)} (e.g. {causes.place(rows.iloc[0], name_file)})"
 
 
 def _commonest(completeness: "pd.Series[str]") -> words.Completeness:

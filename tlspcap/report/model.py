@@ -106,6 +106,7 @@ class Report:
     sources: tuple[str, ...]
     facts: Mapping[str, Cell]  # counts and times of the whole input, see sections.FACTS
     sections: tuple[Section, ...]
+    by: tuple[str, ...] = ("version",)  # columns that failures and latency are grouped by
 
     def __post_init__(self) -> None:
         """Keep control characters out."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from tlspcap.failures import failure_ratio
-from tlspcap.latency import latency
+from tlspcap.failures import failure_ratio, unknowns
+from tlspcap.latency import latency, split
 from tlspcap.report import causes, words
 from tlspcap.report.headline import headline
 from tlspcap.report.model import Cell, Column, Grid, Kind, Mood, Report, Section, Sentence
@@ -20,7 +20,7 @@ MEASURES = {
     "server_hello_ms": "wait for the ServerHello",
     "first_data_ms": "wait for first data after it",
 }
-FEW = f"{words.UNKNOWN}: too few handshakes for that quantile, or none measured. Left out: not established, or not measured."
+FEW = f"{words.UNKNOWN}: too few for that quantile. Left out: failed, unknown or not measured."
 
 
 def build(
@@ -51,6 +51,7 @@ def build(
         sources=tuple(sources) or tuple(handshakes["capture"].dropna().astype(str).unique()),
         facts=facts(handshakes),
         sections=tuple(sections),
+        by=tuple(keys),
     )
 
 
@@ -94,13 +95,14 @@ def _failures(handshakes: pd.DataFrame, by: list[str]) -> Section:
         Column("clients", "clients", Kind.COUNT),
     )
     title = f"Failures by {_spoken(by)}"
-    caption = "Failed of those whose outcome is known; Wilson's interval; unknown ones are left out of the ratio."
+    caption = "Failed of those whose outcome is known, with Wilson's interval."
     return Section("failures", title, grids=(Grid("failures", caption, columns, rows),))
 
 
 def _causes(handshakes: pd.DataFrame, alerts: pd.DataFrame | None) -> Section:
     failed = handshakes[handshakes["outcome"] == "failed"]
-    said = tuple(causes.sentence(cause, alerts) for cause in causes.causes(failed))
+    name_file = handshakes["capture"].nunique() > 1
+    said = tuple(causes.sentence(cause, alerts, name_file) for cause in causes.causes(failed))
     return Section("causes", "Who failed whom, and with what", said or (Sentence("No handshake failed.", Mood.GOOD),))
 
 
@@ -114,15 +116,13 @@ def _latency(handshakes: pd.DataFrame, by: list[str]) -> Section:
 
 
 def _times_by_group(handshakes: pd.DataFrame, by: list[str]) -> Grid:
-    parts = ["client_ms", "server_ms", "transfer_ms"]
-    table = latency(handshakes, by=by, measures=["handshake_ms", *parts])
-    by_measure = {measure: table.xs(measure, level=-1) for measure in ("handshake_ms", *parts)}
-    whole = by_measure["handshake_ms"]
-    rows = []
-    for i, key in enumerate(whole.index):
-        row = whole.iloc[i]
-        means = [float(by_measure[part]["mean"].iloc[i]) for part in parts]
-        rows.append((*_labels(key), *_quantiles(row), *_shares(means)))
+    whole = latency(handshakes, by=by, measures=["handshake_ms"]).xs("handshake_ms", level=-1)
+    shares = split(handshakes, by=by)["share_mean"]
+    parts = [shares.xs(part, level=-1).to_numpy() for part in ("client", "server", "transfer")]
+    rows = tuple(
+        (*_labels(key), *_quantiles(row), *(_number(part[i]) for part in parts))
+        for i, (key, row) in enumerate(whole.iterrows())
+    )
     columns = (
         *_by_columns(by),
         *_QUANTILES,
@@ -130,13 +130,13 @@ def _times_by_group(handshakes: pd.DataFrame, by: list[str]) -> Grid:
         Column("server_share", "server", Kind.RATIO),
         Column("transfer_share", "transfer", Kind.RATIO),
     )
-    caption = "Handshake time, and whose turn it was on average: the client's, the server's, or data on its way."
-    return Grid("handshake_time", caption, columns, tuple(rows), FEW)
+    caption = "Handshake time, and on average whose turn it was (client, server, transfer)."
+    return Grid("handshake_time", caption, columns, rows, FEW)
 
 
 def _waits(handshakes: pd.DataFrame) -> Grid:
-    table = latency(handshakes, by=None, measures=list(MEASURES))
-    rows = [(caption, *_quantiles(table.xs(name, level=-1).iloc[0])) for name, caption in MEASURES.items()]
+    table = latency(handshakes, measures=list(MEASURES))
+    rows = [(caption, *_quantiles(table.loc[name])) for name, caption in MEASURES.items()]
     columns = (Column("measure", "measure"), *_QUANTILES)
     return Grid("waits", "What surrounds the handshake.", columns, tuple(rows))
 
@@ -150,12 +150,6 @@ _QUANTILES = (
 
 def _quantiles(row: "pd.Series[float]") -> tuple[Cell, ...]:
     return (int(row["n"]), int(row["excluded"]), *(_number(row[name]) for name in ("p50", "p90", "p99", "max")))
-
-
-def _shares(means: list[float]) -> tuple[Cell, ...]:
-    """Shares of the three parts in their sum; nothing where a part was not measured."""
-    total = sum(means)
-    return tuple(mean / total for mean in means) if total > 0 else (None, None, None)
 
 
 def _lacking(handshakes: pd.DataFrame, notes: pd.DataFrame | None) -> Section:
@@ -178,10 +172,10 @@ def _completeness(handshakes: pd.DataFrame) -> tuple[Sentence, ...]:
 
 
 def _unknown_grid(handshakes: pd.DataFrame) -> Grid:
-    unknown = handshakes[handshakes["outcome"] == "unknown"]
-    groups = unknown.groupby("reason", dropna=False, sort=False)
-    found = sorted(((len(rows), rows) for _, rows in groups), key=lambda item: (-item[0], item[1].index[0]))
-    rows = tuple((n, words.wire(part["reason"].iloc[0], 200), causes.example(part.iloc[0])) for n, part in found)
+    name_file = handshakes["capture"].nunique() > 1
+    rows = tuple(
+        (int(row.n), words.wire(row.reason, 200), causes.place(row, name_file)) for _, row in unknowns(handshakes).iterrows()
+    )
     columns = (Column("count", "n", Kind.COUNT), Column("reason", "why the outcome is unknown"), Column("example", "e.g."))
     return Grid("unknown", "Outcomes that the capture does not tell.", columns, rows)
 

@@ -92,6 +92,27 @@ def milliseconds(value: float | None) -> str:
     return f"{value:,.{digits}f}"
 
 
+def moment(iso: str) -> str:
+    """Say a date and time in UTC (hence the Z), to the second.
+
+    >>> moment("2026-11-03T02:00:00.123456789+00:00")
+    '2026-11-03 02:00:00Z'
+    """
+    return f"{iso[:10]} {iso[11:19]}Z"
+
+
+def span(seconds: float) -> str:
+    """Say how long something lasted.
+
+    >>> [span(s) for s in (0.25, 12.3, 754, 86400)]
+    ['0.25 s', '12.3 s', '12 min 34 s', '24 h 0 min']
+    """
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """Say a number of things.
 
