@@ -20,35 +20,17 @@ Address = bytes  # 4 of IPv4, 16 of IPv6
 
 MAX_PACKET = 262_144  # captured bytes: libpcap's MAXIMUM_SNAPLEN; more is a damaged record
 
-# Why a packet could not be read: the keys of `FileFacts.unread`, beside `link_type_reason`.
+# Why a packet could not be read: the keys of `FileFacts.unread`, beside `links.unknown_link`.
 CUT_HEADERS = "headers cut short"
 DAMAGED_IP = "damaged IP header"
 DAMAGED_TCP = "damaged TCP header"
 IP_FRAGMENT = "ip fragment"
 NO_INTERFACE = "packet of an interface that is not described"
 
-# IANA protocol numbers and ethertypes that a reader of a note knows by name.
-IP_PROTOCOLS = {1: "icmp", 2: "igmp", 4: "ip in ip", 6: "tcp", 17: "udp", 41: "ipv6 in ip", 47: "gre"}
-IP_PROTOCOLS |= {50: "esp", 51: "ah", 58: "icmpv6", 89: "ospf", 112: "vrrp", 132: "sctp"}
-ETHERTYPES = {0x0806: "arp", 0x8847: "mpls", 0x8848: "mpls", 0x8863: "pppoe", 0x8864: "pppoe", 0x88CC: "lldp"}
-ETHERTYPES |= {0x888E: "eapol", 0x88E5: "macsec"}
-
-
-def link_type_reason(link: int) -> str:
-    """Name the reason under which packets of a link type that cannot be read are counted."""
-    return f"link type {link}"
-
-
-def protocol_kind(protocol: int) -> str:
-    """Name an IP protocol number, as its packets are counted."""
-    return IP_PROTOCOLS.get(protocol, f"ip protocol {protocol}")
-
-
-def ethertype_kind(ethertype: int) -> str:
-    """Name an ethertype other than IP, as its packets are counted; lengths (IEEE 802.3) are one kind."""
-    if ethertype < 0x0600:
-        return "802.3"
-    return ETHERTYPES.get(ethertype, f"ethertype 0x{ethertype:04x}")
+def gather(buffer: Bytes, offsets: Int64, record: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Copy the record that begins at each offset out of a buffer: one row per offset, fields as `record` names them."""
+    anywhere: npt.NDArray[Any] = np.ndarray(len(buffer) - record.itemsize + 1, f"V{record.itemsize}", buffer, 0, (1,))
+    return anywhere[offsets].view(record)
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,67 @@
+"""The front door of the scan: an opened capture file in, its TCP segments and the file's facts out."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tlspcap.errors import UnknownLinkType
+from tlspcap.wire import headers, rare
+from tlspcap.wire.columns import AddressBook, FileFacts, Packets, Segments
+from tlspcap.wire.files import CHUNK_BYTES, PCAP_MAGICS, PCAPNG_MAGIC, Opened, Window, not_a_capture
+from tlspcap.wire.links import KNOWN_LINKS
+from tlspcap.wire.pcap import PcapReader
+from tlspcap.wire.pcapng import PcapngReader
+
+
+def segments(
+    opened: Opened, facts: FileFacts, book: AddressBook, *, chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[Segments]:
+    """Read an opened capture's TCP segments, in file order, one `Segments` a chunk, and fill in the facts on the way.
+
+    A chunk's arrays are its own, but their `buffer` is used again for the next chunk. A capture that is cut short or
+    damaged gives what can be read before that place, and `facts.stopped_at` says where and why.
+    The window holds `chunk_bytes`, or more where one packet needs it (up to `files.LARGEST_CHUNK`).
+
+    Raises NotACapture where the bytes are of no capture format, CaptureError where the file header is cut short, and,
+    at the end, UnknownLinkType where not one packet is of a link type that can be read.
+    """
+    for packets in _reader(opened, facts, chunk_bytes):
+        _count(packets, facts)
+        found, rest = headers.columns(packets, book, facts)
+        if len(rest):
+            found = found.merged(rare.segments(packets, rest.tolist(), book, facts))
+        facts.segments += len(found)
+        yield found
+    if facts.packets and not facts.links.keys() & KNOWN_LINKS:
+        raise _unknown_links(facts)
+
+
+def _reader(opened: Opened, facts: FileFacts, chunk_bytes: int) -> PcapReader | PcapngReader:
+    window = Window(opened, chunk_bytes)
+    window.need(4)
+    magic = bytes(window.raw[: min(window.left, 6)])
+    if magic[:4] in PCAP_MAGICS:
+        return PcapReader(window, facts)
+    if magic[:4] == PCAPNG_MAGIC:
+        return PcapngReader(window, facts)
+    raise not_a_capture(opened.name, magic, opened.trouble)
+
+
+def _count(packets: Packets, facts: FileFacts) -> None:
+    facts.packets += len(packets)
+    facts.captured_bytes += int(packets.captured.sum())
+    facts.wire_bytes += int(packets.wire.sum())
+    facts.cut_packets += int(np.count_nonzero(packets.captured < packets.wire))
+    smallest, largest = int(packets.time.min()), int(packets.time.max())
+    facts.first_time = smallest if facts.first_time is None else min(facts.first_time, smallest)
+    facts.last_time = largest if facts.last_time is None else max(facts.last_time, largest)
+    links, counts = np.unique(packets.link, return_counts=True)
+    facts.links.update(dict(zip(links.tolist(), counts.tolist(), strict=True)))
+
+
+def _unknown_links(facts: FileFacts) -> UnknownLinkType:
+    numbers = ", ".join(str(link) for link in sorted(facts.links)[:5] if link >= 0) or "of no described interface"
+    return UnknownLinkType(
+        f"{facts.name}: none of its {facts.packets} packets is of a link type that can be read (link type {numbers}); "
+        "see https://www.tcpdump.org/linktypes.html, and capture on another interface if you can"
+    )

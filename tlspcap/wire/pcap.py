@@ -1,0 +1,91 @@
+"""Classic pcap files: a 24-byte header, then for each packet 16 bytes of header and what was captured of it.
+
+draft-ietf-opsawg-pcap. All four magics: microseconds or nanoseconds, in either byte order.
+"""
+
+from collections.abc import Iterator
+from struct import Struct
+
+import numpy as np
+
+from tlspcap.errors import CaptureError
+from tlspcap.wire.columns import MAX_PACKET, FileFacts, Int64, Packets, gather
+from tlspcap.wire.files import PCAP_MAGICS, Window
+
+FILE_HEADER = 24
+PACKET_HEADER = 16  # seconds, fraction, captured length, length on the wire
+LINK_TYPE = 0xFFFF  # of the file header's last field: the upper bits describe frame check sequences
+ROWS = 1 << 18  # packets walked at a time: bounds memory where packets are tiny
+
+
+class PcapReader:
+    """The packets of a classic pcap file, chunk by chunk. Raises CaptureError where the file header is cut short."""
+
+    def __init__(self, window: Window, facts: FileFacts) -> None:
+        if not window.need(FILE_HEADER):
+            raise CaptureError(f"{facts.name}: cut inside the pcap file header ({window.left} of {FILE_HEADER} bytes)")
+        self._window, self._facts = window, facts
+        self._order, self._fraction = PCAP_MAGICS[bytes(window.raw[:4])]
+        self._link = Struct(self._order + "I").unpack_from(window.raw, 20)[0] & LINK_TYPE
+        self._header = np.dtype([(name, self._order + "u4") for name in ("seconds", "fraction", "captured", "wire")])
+        self._captured = Struct(self._order + "I").unpack_from
+        window.position = FILE_HEADER
+
+    def __iter__(self) -> Iterator[Packets]:
+        frame = 1
+        while self._packet_follows():
+            packets = self._packets(self._walk(), frame)
+            frame += len(packets)
+            yield packets
+
+    def _packet_follows(self) -> bool:
+        """Have the next packet wholly in memory, or say in the facts why there is none."""
+        window = self._window
+        if not window.need(PACKET_HEADER):
+            if window.left or window.trouble:
+                self._facts.stop(window.offset, window.trouble or "the file ends inside a packet header")
+            return False
+        captured = self._captured(window.raw, window.position + 8)[0]
+        if captured > MAX_PACKET:
+            self._facts.stop(window.offset, f"a packet header claims {captured} captured bytes: the file is damaged")
+        elif not window.need(PACKET_HEADER + captured):
+            self._facts.stop(window.offset, window.trouble or "the file ends inside a packet")
+        else:
+            return True
+        return False
+
+    def _walk(self) -> Int64:
+        """Collect the offsets of the packet headers in the window, and leave the window's position behind them.
+
+        The loop trusts lengths: one that is impossible, or that reaches over the window's end, is found afterwards.
+        """
+        raw, captured, position = self._window.raw, self._captured, self._window.position
+        last = self._window.end - PACKET_HEADER
+        found: list[int] = []
+        append = found.append
+        for _ in range(ROWS):
+            if position > last:
+                break
+            append(position)
+            position += PACKET_HEADER + captured(raw, position + 8)[0]
+        return self._whole(np.array(found, dtype=np.int64), position)
+
+    def _whole(self, offsets: Int64, position: int) -> Int64:
+        """Keep the packets before the first that is damaged or not wholly in the window."""
+        captured = gather(self._window.buffer, offsets, self._header)["captured"].astype(np.int64)
+        bad = np.flatnonzero((captured > MAX_PACKET) | (offsets + PACKET_HEADER + captured > self._window.end))
+        self._window.position = int(offsets[bad[0]]) if len(bad) else position
+        return offsets[: bad[0]] if len(bad) else offsets
+
+    def _packets(self, offsets: Int64, frame: int) -> Packets:
+        header = gather(self._window.buffer, offsets, self._header)
+        captured, seconds = header["captured"].astype(np.int64), header["seconds"].astype(np.int64)
+        return Packets(
+            buffer=self._window.buffer,
+            first_frame=frame,
+            start=offsets + PACKET_HEADER,
+            captured=captured,
+            wire=np.maximum(header["wire"].astype(np.int64), captured),
+            time=seconds * 1_000_000_000 + header["fraction"] * np.int64(self._fraction),
+            link=np.full(len(offsets), self._link, dtype=np.int32),
+        )

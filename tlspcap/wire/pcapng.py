@@ -1,0 +1,227 @@
+"""pcapng files: blocks in sections, each section with its own byte order and its own interfaces.
+
+draft-ietf-opsawg-pcapng. Enhanced, simple and obsolete packet blocks are packets; TLS key logs in secrets blocks are
+kept; every other block is passed over unread.
+"""
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tlspcap.errors import CaptureError
+from tlspcap.wire.columns import MAX_PACKET, FileFacts, Int64, Packets, gather
+from tlspcap.wire.files import LARGEST_CHUNK, Window
+
+SECTION, INTERFACE, OBSOLETE, SIMPLE, ENHANCED, SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 0x0A
+PACKET_BLOCKS = frozenset({OBSOLETE, SIMPLE, ENHANCED})
+KEPT_BLOCKS = PACKET_BLOCKS | {SECTION, INTERFACE, SECRETS}
+SMALLEST_BLOCK = 12  # type, length, length again
+LEAST = {SECTION: 28, INTERFACE: 20, OBSOLETE: 32, SIMPLE: 16, ENHANCED: 32, SECRETS: 20}  # bytes of a whole block
+BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
+TLS_KEY_LOG = 0x544C534B
+MOST_INTERFACES = 1 << 16  # of a section; packets of further ones count as unread
+MOST_SECRETS = 64 << 20  # bytes of key logs kept of one file
+ROWS = 1 << 18  # packets walked at a time: bounds memory where packets are tiny
+_END_OF_OPTIONS, _IF_TSRESOL, _IF_TSOFFSET = 0, 9, 14
+_WRAP = 0xFFFF_FFFF_FFFF_FFFF
+_PACKET_FIELDS = ("kind", "length", "interface", "high", "low", "captured", "wire")  # 32 bits each
+
+
+class Interfaces:
+    """What the Interface Description Blocks of a section say of their packets, one row per interface."""
+
+    _ROW = np.dtype(
+        [("link", "i4"), ("snapshot", "i8"), ("multiply", "u8"), ("divide", "u8"), ("bits", "i2"), ("shift", "i8")]
+    )
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._rows = np.zeros(8, dtype=self._ROW)
+
+    def add(self, link: int, snapshot: int, resolution: int = 6, offset: int = 0) -> None:
+        """Describe the next interface; resolution is if_tsresol's byte, offset is if_tsoffset in seconds."""
+        if self.count >= MOST_INTERFACES:
+            return
+        if self.count == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+        digits = resolution & 0x7F
+        bits = digits if resolution & 0x80 else -1  # the top bit: a unit of 2**-bits seconds instead of 10**-digits
+        multiply = 10 ** max(9 - digits, 0)
+        divide = min(10 ** max(digits - 9, 0), _WRAP)
+        shift = (offset * 1_000_000_000 + (1 << 63) & _WRAP) - (1 << 63)  # damage may leave 64 bits: wrap around
+        self._rows[self.count] = (link, snapshot or MAX_PACKET, multiply, divide, bits, shift)
+        self.count += 1
+
+    def describe(self, numbers: Int64) -> npt.NDArray[Any]:
+        """Return the row of each interface number; link -1 where there is none."""
+        known = numbers < self.count
+        rows = self._rows[np.where(known, numbers, 0)]
+        rows["link"][~known] = -1
+        return rows
+
+    @staticmethod
+    def nanoseconds(rows: npt.NDArray[Any], ticks: npt.NDArray[np.uint64]) -> Int64:
+        """Return ns since 1970 of timestamps in the units of their interfaces; finer units are rounded down."""
+        time = ticks * rows["multiply"] // np.maximum(rows["divide"], np.uint64(1))
+        for row in np.flatnonzero(rows["bits"] >= 0).tolist():  # exact, in Python's integers: 64 bits are too few
+            time[row] = (int(ticks[row]) * 1_000_000_000 >> int(rows["bits"][row])) & _WRAP
+        return time.view(np.int64) + rows["shift"]
+
+
+class PcapngReader:
+    """The packets of a pcapng file, chunk by chunk. Raises CaptureError where its first section header is damaged."""
+
+    def __init__(self, window: Window, facts: FileFacts) -> None:
+        self._window, self._facts = window, facts
+        self._interfaces = Interfaces()
+        self._secret_bytes = 0
+        if not (window.need(LEAST[SECTION]) and self._set_byte_order()):
+            raise CaptureError(f"{facts.name}: its pcapng section header is cut short or damaged; try to capture again")
+
+    def _set_byte_order(self) -> bool:
+        """Read the byte order of the section that begins here; False where there is no such order."""
+        at = self._window.position + 8
+        order = BYTE_ORDERS.get(bytes(self._window.raw[at : at + 4]))
+        if order is None:
+            return False
+        self._head, self._two_shorts, self._long = Struct(order + "II"), Struct(order + "HH"), Struct(order + "q")
+        self._block = np.dtype([(name, order + "u4") for name in _PACKET_FIELDS])
+        self._little = order == "<"
+        return True
+
+    def __iter__(self) -> Iterator[Packets]:
+        frame = 1
+        while (block := self._next_block()) is not None:
+            kind, length = block
+            if kind not in PACKET_BLOCKS:
+                self._take(kind, length)
+                continue
+            offsets = self._walk()
+            if not len(offsets):  # it is whole, and yet not usable
+                self._stop("the lengths in a packet block contradict each other: the file is damaged")
+                return
+            yield self._packets(offsets, frame)
+            frame += len(offsets)
+
+    def _next_block(self) -> tuple[int, int] | None:
+        """Return type and length of the block at the window's position, in memory if it is of use; None at the end."""
+        window = self._window
+        if not window.need(SMALLEST_BLOCK):
+            if window.left or window.trouble:
+                self._stop("the file ends inside a block header")
+            return None
+        kind, length = self._head.unpack_from(window.raw, window.position)
+        if kind == SECTION and not self._set_byte_order():
+            return self._stop("a section header has no byte order: the file is damaged")
+        kind, length = self._head.unpack_from(window.raw, window.position)
+        if length % 4 or length < LEAST.get(kind, SMALLEST_BLOCK):
+            return self._stop(f"a block of type {kind} claims {length} bytes: the file is damaged")
+        if kind in PACKET_BLOCKS and length > LARGEST_CHUNK:
+            return self._stop(f"a packet block claims {length} bytes: the file is damaged")
+        if kind in KEPT_BLOCKS and length <= LARGEST_CHUNK and not window.need(length):
+            return self._stop("the file ends inside a block")
+        return kind, length
+
+    def _stop(self, why: str) -> None:
+        self._facts.stop(self._window.offset, self._window.trouble or why)
+
+    def _take(self, kind: int, length: int) -> None:
+        """Use or pass over a block that holds no packet."""
+        start = self._window.position
+        if length <= LARGEST_CHUNK:
+            if kind == SECTION:
+                self._interfaces = Interfaces()
+            elif kind == INTERFACE:
+                self._add_interface(start, length)
+            elif kind == SECRETS:
+                self._keep_secrets(start, length)
+        if not self._window.skip(length):
+            self._stop("the file ends inside a block")
+
+    def _add_interface(self, start: int, length: int) -> None:
+        raw = self._window.raw
+        link, _ = self._two_shorts.unpack_from(raw, start + 8)
+        _, snapshot = self._head.unpack_from(raw, start + 8)
+        options = self._options(start + 16, start + length - 4)
+        resolution = options.get(_IF_TSRESOL, b"")
+        offset = options.get(_IF_TSOFFSET, b"")
+        self._interfaces.add(
+            link,
+            snapshot,
+            resolution[0] if resolution else 6,
+            self._long.unpack(offset)[0] if len(offset) == 8 else 0,
+        )
+
+    def _options(self, at: int, end: int) -> dict[int, bytes]:
+        """Read a block's options: code and length, 16 bits each, then the value, padded to 4 bytes."""
+        options: dict[int, bytes] = {}
+        while at + 4 <= end:
+            code, length = self._two_shorts.unpack_from(self._window.raw, at)
+            if code == _END_OF_OPTIONS or at + 4 + length > end:
+                break
+            options[code] = bytes(self._window.raw[at + 4 : at + 4 + length])
+            at += 4 + (length + 3 & ~3)
+        return options
+
+    def _keep_secrets(self, start: int, length: int) -> None:
+        kind, size = self._head.unpack_from(self._window.raw, start + 8)
+        size = min(size, length - LEAST[SECRETS])
+        if kind == TLS_KEY_LOG and self._secret_bytes + size <= MOST_SECRETS:
+            self._facts.secrets.append(bytes(self._window.raw[start + 16 : start + 16 + size]))
+            self._secret_bytes += size
+
+    def _walk(self) -> Int64:
+        """Collect the offsets of the packet blocks from the window's position on, up to any other block.
+
+        The loop trusts lengths: one that is impossible, or that reaches over the window's end, is found afterwards.
+        """
+        raw, head, position = self._window.raw, self._head.unpack_from, self._window.position
+        last = self._window.end - SMALLEST_BLOCK
+        found: list[int] = []
+        append = found.append
+        for _ in range(ROWS):
+            if position > last:
+                break
+            kind, length = head(raw, position)
+            if kind not in PACKET_BLOCKS:
+                break
+            append(position)
+            position += length
+        return self._whole(np.array(found, dtype=np.int64), position)
+
+    def _whole(self, offsets: Int64, position: int) -> Int64:
+        """Keep the blocks before the first that is damaged or not wholly in the window."""
+        block = gather(self._window.buffer, offsets, self._block)
+        length, simple = block["length"].astype(np.int64), block["kind"] == SIMPLE
+        least = np.where(simple, LEAST[SIMPLE], LEAST[ENHANCED] + block["captured"].astype(np.int64))
+        sound = (length % 4 == 0) & (length >= least) & (simple | (block["captured"] <= MAX_PACKET))
+        bad = np.flatnonzero(~sound | (offsets + length > self._window.end))
+        self._window.position = int(offsets[bad[0]]) if len(bad) else position
+        return offsets[: bad[0]] if len(bad) else offsets
+
+    def _packets(self, offsets: Int64, frame: int) -> Packets:
+        block = gather(self._window.buffer, offsets, self._block)
+        simple = block["kind"] == SIMPLE
+        # The obsolete block has 16 bits of interface number, then 16 bits of drop count, in its section's byte order.
+        number = block["interface"].astype(np.int64)
+        number = np.where(block["kind"] == OBSOLETE, number & 0xFFFF if self._little else number >> 16, number)
+        rows = self._interfaces.describe(np.where(simple, 0, number))
+        # A simple block gives the length on the wire only; what was captured follows from the interface's limit.
+        limit = np.minimum(np.minimum(rows["snapshot"], MAX_PACKET), block["length"].astype(np.int64) - LEAST[SIMPLE])
+        wire = np.where(simple, block["interface"], block["wire"]).astype(np.int64)
+        captured = np.where(simple, np.minimum(wire, limit), block["captured"].astype(np.int64))
+        ticks = block["high"].astype(np.uint64) << np.uint64(32) | block["low"].astype(np.uint64)
+        timed = ~simple & (rows["link"] >= 0)
+        self._facts.untimed_packets += int(np.count_nonzero(~timed))
+        return Packets(
+            buffer=self._window.buffer,
+            first_frame=frame,
+            start=offsets + np.where(simple, 12, 28),
+            captured=captured,
+            wire=np.maximum(wire, captured),
+            time=np.where(timed, self._interfaces.nanoseconds(rows, ticks), 0),
+            link=rows["link"].astype(np.int32),
+        )
