@@ -1,4 +1,4 @@
-"""The nouns that `wire` hands to `tls`: what TCP delivered, what it lost, how it closed, and what it knows of each side.
+"""The nouns that `wire` hands to `tls`: what TCP delivered, lost and closed, and what it knows of each side.
 
 `wire` makes one `Conversation` per TCP connection and, in capture order, a stream of events for it: `Data`, `Gap`
 and `Closed`. Bytes of one side come in sequence order; between the sides only capture order is known.

@@ -118,7 +118,7 @@ class RecordReader:
                 self._begin(data, header, payload[start:])
             else:
                 fragment = payload[start:position] if header[0] in _CLEAR_TYPES else b""
-                records.append(Record((data,), *header, fragment, data.offset + position))
+                records.append(Record((data,), header[0], header[1], header[2], fragment, data.offset + position))
         return records
 
     def gap(self, gap: Gap) -> None:
@@ -174,7 +174,7 @@ class RecordReader:
         if not self._missing and self._header is not None:
             fragment = None if self._damaged else b"".join(self._parts)
             end = data.offset + start + len(content)
-            records.append(Record(tuple(self._pieces), *self._header, fragment, end))
+            records.append(Record(tuple(self._pieces), *self._header, fragment=fragment, end=end))
             self._reset()
         return len(content)
 
@@ -189,27 +189,31 @@ class RecordReader:
         self.lost = True
 
     def _resync(self, payload: bytes) -> int:
-        """Find where records begin again: the first place from which a chain of headers runs to the payload's end."""
-        position = 0
-        while position < len(payload):
-            if _chain_holds(payload, position):
-                self.lost = False
-                return position
-            position += 1
-        return len(payload)
+        """Find where records begin again: the first place from which headers run back to back to the payload's end."""
+        position = _boundary(payload)
+        self.lost = position == len(payload)
+        return position
 
 
-def _chain_holds(payload: bytes, position: int) -> bool:
-    """Whether records stand back to back from `position` to the end; one that begins a payload may run past it."""
-    begins, end = position == 0, len(payload)
-    if end - position < HEADER_LENGTH:
-        return False
-    while end - position >= HEADER_LENGTH:
+def _boundary(payload: bytes) -> int:
+    """The first place whose chain of record headers ends with the payload; the payload's length where there is none.
+
+    Worked from the end, so that the time is linear whatever the bytes. A record at the very start may run past the
+    end: segments often begin with one.
+    """
+    end = len(payload)
+    holds = bytearray(end + 1)
+    holds[end] = 1
+    best = end
+    for position in range(end - HEADER_LENGTH, -1, -1):
+        if not CHANGE_CIPHER_SPEC <= payload[position] <= HEARTBEAT or payload[position + 1] != 3:
+            continue
         header = _HEADER.unpack_from(payload, position)
-        if not plausible(*header) or not header[2]:
-            return False
-        position += HEADER_LENGTH + header[2]
-    return position == end or (begins and position > end)
+        behind = position + HEADER_LENGTH + header[2]
+        if header[2] and plausible(*header) and (holds[behind] if behind <= end else position == 0):
+            holds[position] = 1
+            best = position
+    return best
 
 
 class MessageJoiner:
@@ -222,6 +226,7 @@ class MessageJoiner:
         self._wanted = 0  # bytes of the message at hand, header included; 0 while the header is not whole
         self._first: Data | None = None
         self._version = 0
+        self._lost = False  # a record was damaged: waiting for one that begins with a whole message
 
     @property
     def begun(self) -> bool:
@@ -230,23 +235,32 @@ class MessageJoiner:
 
     def feed(self, record: Record) -> list[RawMessage]:
         """Return the messages that a record completes; a damaged record drops what was begun."""
-        if record.fragment is None:
-            self._drop()
+        if record.fragment is None or self.oversized:
+            self.lose()
             return []
+        if self._lost and not _begins_with_message(record.fragment):
+            return []
+        self._lost = False
         messages: list[RawMessage] = []
         content, position, end = record.fragment, 0, len(record.fragment)
         while position < end:
             if not self._held:
                 length = int.from_bytes(content[position + 1 : position + 4]) if end - position >= 4 else -1
                 stop = position + 4 + length
-                if 0 <= length and stop <= end:  # whole inside this record: the usual case
+                if length >= 0 and stop <= end:  # whole inside this record: the usual case
                     first = _piece_at(record, position)
                     body = content[position + 4 : stop]
-                    messages.append(RawMessage(content[position], body, first, _last_piece(record, stop), record.version))
+                    last = _piece_at(record, stop - 1)
+                    messages.append(RawMessage(content[position], body, first, last, record.version))
                     position = stop
                     continue
-            position = self._gather(record, position, messages)
+            position = end if self.oversized else self._gather(record, position, messages)
         return messages
+
+    def lose(self) -> None:
+        """Drop what was begun: bytes are missing behind it."""
+        self._drop()
+        self._lost = True
 
     def _gather(self, record: Record, position: int, messages: list[RawMessage]) -> int:
         """Take what the message at hand still needs; return how far the record is used up."""
@@ -270,18 +284,23 @@ class MessageJoiner:
         self._parts = [head]
         if self._wanted > MAX_MESSAGE:
             self.oversized = True
-            self._drop()
+            self.lose()
         elif self._wanted == 4:
             self._emit(messages, record, position)
 
     def _emit(self, messages: list[RawMessage], record: Record, position: int) -> None:
         content = b"".join(self._parts)
         first = self._first or record.first
-        messages.append(RawMessage(content[0], content[4:], first, _last_piece(record, position), self._version))
+        messages.append(RawMessage(content[0], content[4:], first, _piece_at(record, position - 1), self._version))
         self._drop()
 
     def _drop(self) -> None:
         self._parts, self._held, self._wanted, self._first = [], 0, 0, None
+
+
+def _begins_with_message(content: bytes) -> bool:
+    """Whether a known handshake message stands whole at the start (types up to compressed_certificate, RFC 8879)."""
+    return len(content) >= 4 and content[0] <= 25 and 4 + int.from_bytes(content[1:4]) <= len(content)
 
 
 def _piece_at(record: Record, position: int) -> Data:
@@ -290,8 +309,3 @@ def _piece_at(record: Record, position: int) -> Data:
         return record.pieces[0]
     offset = record.end - record.length + position
     return next((piece for piece in reversed(record.pieces) if piece.offset <= offset), record.pieces[0])
-
-
-def _last_piece(record: Record, stop: int) -> Data:
-    """The packet that carries the last byte of a message that ends at `stop` of a record's content."""
-    return _piece_at(record, max(0, stop - 1))

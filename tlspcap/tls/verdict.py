@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tlspcap.transport import Closed, Data
+
 
 class Outcome(StrEnum):
     """How a handshake ended, as far as the capture tells."""
@@ -73,3 +75,4 @@ class Verdict:
     side: Party | None = None
     mechanism: Mechanism | None = None
     alert: int | None = None  # the code of the alert that ended it; None for a hidden one
+    end: Data | Closed | None = None  # the packet that ended the handshake; None for time-outs and unknown

@@ -1,0 +1,1 @@
+"""tlspcap: what every TLS handshake in a packet capture came to, and why."""
