@@ -3,9 +3,10 @@
 import base64
 import io
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -86,7 +87,7 @@ def _svg(axes: "Axes", key: str) -> str:
     """Draw as an svg element. Its ids get the figure's key, for all figures share one page."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    _root(axes).savefig(buffer, format="svg", bbox_inches="tight", metadata=nothing)
+    _figure_of(axes).savefig(buffer, format="svg", metadata=nothing)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -97,17 +98,17 @@ def _svg(axes: "Axes", key: str) -> str:
 
 def _png(axes: "Axes", caption: str) -> str:
     buffer = io.BytesIO()
-    _root(axes).savefig(buffer, format="png", bbox_inches="tight", dpi=160)
+    _figure_of(axes).savefig(buffer, format="png", dpi=160)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     return f'<img alt="{caption}" src="data:image/png;base64,{data}">'
 
 
-def _root(axes: "Axes") -> "matplotlib.figure.Figure":  # type: ignore[name-defined]  # noqa: F821
-    return axes.get_figure(root=True)
-
-
 def _forget(axes: "Axes") -> None:
-    """Close the figure if pyplot holds on to it."""
-    import matplotlib.pyplot as plt
+    """Close the figure where pyplot holds on to it, as in Jupyter, which would show it under the cell."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close(_figure_of(axes))
 
-    plt.close(_root(axes))
+
+def _figure_of(axes: "Axes") -> Any:
+    return axes.get_figure(root=True)

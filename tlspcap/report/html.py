@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tlspcap.report import words
 from tlspcap.report.figures import Figure
-from tlspcap.report.model import Cell, Kind, Report
+from tlspcap.report.model import Kind, Report
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 MOST_ROWS = 12  # of a table or list shown at once; the rest unfolds
@@ -25,23 +25,7 @@ def render(report: Report, figures: Sequence[Figure] = ()) -> str:
     environment.filters["show"] = words.show
     environment.filters["listed"] = lambda names: words.listed(list(names))
     environment.tests["number"] = lambda column: column.kind is not Kind.TEXT
-    environment.globals.update(
-        most=MOST_ROWS, moment=words.moment, span=words.span, count=words.count, bar=interval_bar, Kind=Kind
-    )
+    environment.globals.update(most=MOST_ROWS, moment=words.moment, span=words.span)
     by_section = {section.key: [f for f in figures if f.section == section.key] for section in report.sections}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(report=report, figures=by_section)
-
-
-def interval_bar(row: tuple[Cell, ...], kinds: Sequence[Kind]) -> dict[str, float] | None:
-    """Place a ratio and its interval on a bar, in percent of its width; None where there is none to draw.
-
-    >>> interval_bar((0.3, (0.1, 0.6)), (Kind.RATIO, Kind.INTERVAL))
-    {'left': 10.0, 'width': 50.0, 'point': 30.0}
-    """
-    bounds = next((cell for cell, kind in zip(row, kinds, strict=True) if kind is Kind.INTERVAL), None)
-    ratio = next((cell for cell, kind in zip(row, kinds, strict=True) if kind is Kind.RATIO), None)
-    if not isinstance(bounds, tuple) or not isinstance(ratio, float):
-        return None
-    low, high = bounds
-    return {"left": round(low * 100, 2), "width": round((high - low) * 100, 2), "point": round(ratio * 100, 2)}

@@ -1,0 +1,192 @@
+"""One handshake in words: the verdict, who and when, every message, where the time went, what the capture lacks."""
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from typing import Any
+
+import pandas as pd
+
+from tlspcap.errors import ArgumentError
+from tlspcap.report import causes, words
+from tlspcap.tls.verdict import Completeness
+
+WIDTH = 80
+LABEL = 10  # width of the labels on the left
+MOST_PACKETS = 40  # of the step by step account
+
+Row = "pd.Series[Any]"
+
+CLIENT_AUTH = {
+    "not_requested": "the server asked for no client certificate",
+    "requested": "the server asked for a client certificate; no answer was seen",
+    "no_certificate": "the server asked for a client certificate; the client had none",
+    "certificate": "the client presented a certificate",
+    "hidden": "whether the server asked for a client certificate is encrypted",
+    "unknown": "client authentication is not known",
+}
+RESUMPTION = {
+    "none": "a full handshake, no earlier session was offered",
+    "declined": "a full handshake: the server declined the earlier session that the client offered",
+    "session_id": "an earlier session was resumed by its id",
+    "ticket": "an earlier session was resumed by ticket",
+    "psk": "an earlier session (or an external key) was resumed by PSK",
+}
+
+
+def explain(handshake: int, tables: Mapping[str, pd.DataFrame]) -> str:
+    """Tell one handshake step by step.
+
+    Args:
+        handshake: its number, the row label in the handshakes table.
+        tables: DataFrames by name; `handshakes` is needed; `messages`, `alerts` and `notes` add the steps.
+
+    Returns:
+        Lines of at most 80 columns where words allow it, free of control characters; the first is the verdict.
+
+    Raises:
+        ArgumentError: there is no such handshake.
+
+    >>> from tlspcap.schema import TABLES
+    >>> table = pd.DataFrame({c.name: pd.Series(dtype=c.pandas_dtype) for c in TABLES["handshakes"].columns})
+    >>> explain(17, {"handshakes": table})
+    Traceback (most recent call last):
+    tlspcap.errors.ArgumentError: there is no handshake 17: the table is empty
+    """
+    row = _row(handshake, tables["handshakes"])
+    messages, alerts, notes = (_own(tables.get(name), row) for name in ("messages", "alerts", "notes"))
+    parts = [
+        *textwrap.wrap(_verdict(row), WIDTH),
+        "",
+        *(line for name, text in _facts(row) for line in _labelled(name, text)),
+        *_steps(messages, alerts),
+        *_labelled("Time", _time(row)),
+        *_labelled("Lacks", _lacks(row)),
+        *(line for note in notes.itertuples() for line in _labelled("Note", f"{note.kind}: {words.wire(note.detail, 300)}")),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _row(handshake: int, handshakes: pd.DataFrame) -> Row:
+    if handshake in handshakes.index:
+        found = handshakes.loc[handshake]
+        return found if isinstance(found, pd.Series) else found.iloc[0]
+    have = f"they go from {handshakes.index.min()} to {handshakes.index.max()}" if len(handshakes) else "the table is empty"
+    raise ArgumentError(f"there is no handshake {handshake}: {have}")
+
+
+def _own(table: pd.DataFrame | None, row: Row) -> pd.DataFrame:
+    """Return the rows of another table that belong to this handshake."""
+    return pd.DataFrame() if table is None else table[(table["id"] == row["id"]).fillna(False)]
+
+
+def _verdict(row: Row) -> str:
+    """Say the outcome and why, and what kind of knowledge that is."""
+    reason = "no reason is given" if words.missing(row["reason"]) else words.wire(row["reason"], 400)
+    if row["outcome"] == "failed":
+        who = words.who_did_it(row["failure_mechanism"], row["failure_side"], "client", "server")
+        what = words.what_happened(row["failure_mechanism"], row["alert"], row["alert_code"], "certain")
+        said = f"Failed: {what}, {who} {words.step(row['failure_phase'])}"
+    else:
+        said = str(row["outcome"]).capitalize()
+    sure = "" if words.missing(row["certainty"]) else f" [{_CERTAINTY[str(row['certainty'])]}]"
+    return f"{said}: {reason}{sure}"
+
+
+_CERTAINTY = {
+    "certain": "certain: seen in clear, or the only reading",
+    "probable": "probable: inferred from sizes, order and timing of encrypted records",
+}
+
+
+def _facts(row: Row) -> Iterator[tuple[str, str]]:
+    client, server = (words.address(row[f"{side}_ip"], row[f"{side}_port"]) for side in ("client", "server"))
+    sni = "no name asked for" if words.missing(row["sni"]) else f"asking for {words.wire(row['sni'])}"
+    yield "Who", f"client {client}, server {server}, {sni}"
+    yield "When", f"{row['time'].isoformat(sep=' ').replace('+00:00', 'Z')}"
+    shown = causes.filters(row.to_frame().T)[0].expression
+    yield "Where", f"{words.wire(row['capture'], 200)}, {causes.place(row)}; {shown}"
+    yield "Offered", _joined(
+        ("", row["offered_versions"] if not words.missing(row["offered_versions"]) else row["offered_version_max"]),
+        ("ALPN ", row["alpn_offered"]), ("JA4 ", row["ja4"]),
+    ) or "not seen"  # fmt: skip
+    yield "Chosen", _chosen(row)
+    if row["outcome"] != "failed" or not words.missing(row["negotiated_version"]):
+        known = [(RESUMPTION, row["resumption"]), (CLIENT_AUTH, row["client_auth"])]
+        said = [texts[str(value)] for texts, value in known if not words.missing(value)]
+        if said:
+            yield "Session", "; ".join(said)
+
+
+def _chosen(row: Row) -> str:
+    if words.missing(row["negotiated_version"]):
+        return "nothing: no ServerHello was seen"
+    return _joined(
+        ("", row["negotiated_version"]), ("", row["cipher"]), ("group ", row["group"]),
+        ("signed with ", row["signature_scheme"]), ("ALPN ", row["alpn"]),
+    )  # fmt: skip
+
+
+def _joined(*parts: tuple[str, object]) -> str:
+    return ", ".join(f"{label}{words.wire(value, 200)}" for label, value in parts if not words.missing(value))
+
+
+def _labelled(name: str, text: str) -> list[str]:
+    """Write a label and its text, wrapped beside it."""
+    return textwrap.wrap(
+        f"{name:<{LABEL}}{text}", WIDTH, subsequent_indent=" " * LABEL, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _steps(messages: pd.DataFrame, alerts: pd.DataFrame) -> list[str]:
+    """List the messages, one line for what a side sent in one packet."""
+    if messages.empty:
+        return ["", "No messages are at hand to tell it step by step.", ""]
+    lines = ["", "     ms     frame  from    message (bytes)"]
+    packets = [list(rows) for _, rows in groupby(messages.itertuples(), key=lambda m: (m.frame, m.sender))]
+    for rows in packets[:MOST_PACKETS]:
+        first = rows[0]
+        head = f"{_offset(first.offset_ms):>7}  {first.frame:>8}  {first.sender:<6}  "
+        said = ", ".join(_message(row, alerts) for row in rows)
+        lines += textwrap.wrap(head + said, WIDTH, subsequent_indent=" " * len(head), drop_whitespace=True)
+    left = len(packets) - MOST_PACKETS
+    return [*lines, *([f"         and {words.count(left, 'more packet')}"] if left > 0 else []), ""]
+
+
+def _offset(ms: float) -> str:
+    return words.UNKNOWN if pd.isna(ms) else f"{ms:,.2f}"
+
+
+def _message(message: Any, alerts: pd.DataFrame) -> str:
+    """Name a message; an alert by its description, or as inferred where it is sealed."""
+    name = words.wire(message.message)
+    if not alerts.empty:
+        here = alerts[(alerts["frame"] == message.frame) & (alerts["sender"] == message.sender)]
+        if name == "alert" and len(here):
+            return _alert(here.iloc[0])
+        if name == "sealed" and here["inferred"].any():
+            return f"sealed ({message.length}), by size and place an alert"
+    return f"{name} ({message.length})"
+
+
+def _alert(alert: Row) -> str:
+    if words.missing(alert["description"]):
+        return "encrypted alert"
+    level = "" if words.missing(alert["level"]) else f"{alert['level']} "
+    return f"{level}alert {words.wire(alert['description'])} ({alert['code']})"
+
+
+def _time(row: Row) -> str:
+    """Say how long it took and whose turn it was."""
+    tcp = "" if pd.isna(row["tcp_rtt_ms"]) else f"; the TCP round trip before it {words.milliseconds(row['tcp_rtt_ms'])} ms"
+    whole = row["handshake_ms"]
+    if pd.isna(whole):
+        return f"the end of the handshake is not known{tcp}"
+    shares = [f"{side} {words.milliseconds(row[f'{side}_ms'])}" for side in ("client", "server", "transfer")]
+    repeats = "" if not row["retransmissions"] else f"; {words.count(row['retransmissions'], 'repeated segment')}"
+    return f"{words.milliseconds(whole)} ms ({', '.join(shares)}){tcp}{repeats}"
+
+
+def _lacks(row: Row) -> str:
+    lacking = words.missing(row["completeness"])
+    return "not known" if lacking else words.LACKS[Completeness(str(row["completeness"]))]
