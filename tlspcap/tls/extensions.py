@@ -5,7 +5,7 @@ so that one odd extension never hides the rest of a hello.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from struct import Struct
 from typing import TypeVar
@@ -25,6 +25,11 @@ class Extensions:
     """The extensions of one message in wire order, GREASE included, contents unread (RFC 8446 4.2)."""
 
     raw: tuple[tuple[int, bytes], ...] = ()
+    _by_type: dict[int, bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # of several of one type, which RFC 8446 4.2 forbids, the first counts
+        object.__setattr__(self, "_by_type", dict(reversed(self.raw)))
 
     @classmethod
     def parse(cls, block: bytes, where: str) -> "Extensions":
@@ -46,18 +51,15 @@ class Extensions:
         return tuple([code for code, _ in self.raw])
 
     def get(self, wanted: int) -> bytes | None:
-        """Return the content of the first extension of a type; more than one is forbidden (RFC 8446 4.2)."""
-        for code, content in self.raw:
-            if code == wanted:
-                return content
-        return None
+        """Return the content of an extension, None where it is absent."""
+        return self._by_type.get(wanted)
 
     def __contains__(self, wanted: int) -> bool:
-        return self.get(wanted) is not None
+        return wanted in self._by_type
 
     def read(self, wanted: int, reader: Callable[[bytes], T]) -> T | None:
         """Return what `reader` makes of an extension; None where it is absent or does not parse."""
-        content = self.get(wanted)
+        content = self._by_type.get(wanted)
         if content is None:
             return None
         try:
@@ -148,6 +150,7 @@ def authorities(content: bytes) -> tuple[bytes, ...]:
     return Cursor(content, "certificate_authorities").vectors16()
 
 
+@lru_cache(maxsize=1024)
 def without_grease(codes: tuple[int, ...]) -> tuple[int, ...]:
     """Leave out the GREASE values (RFC 8701)."""
     return tuple([code for code in codes if not is_grease(code)])

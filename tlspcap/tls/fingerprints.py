@@ -1,11 +1,14 @@
 """Fingerprints of hellos: JA3, JA3S and JA4, to the letter of their specifications.
 
 JA3 and JA3S: github.com/salesforce/ja3. JA4: github.com/FoxIO-LLC/ja4, technical_details/JA4.md; of that family only
-JA4 itself is free to use.
+JA4 itself is free to use. Each is a function of a few lists of codes; since hellos of one kind repeat them, the
+hashes are remembered by those lists.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import md5, sha256
+from typing import NamedTuple
 
 from tlspcap.tls import extensions as ext
 from tlspcap.tls.extensions import without_grease
@@ -13,97 +16,132 @@ from tlspcap.tls.hellos import ClientHello, ServerHello
 from tlspcap.tls.names import SSL20, SSL30, TLS10, TLS11, TLS12, TLS13
 from tlspcap.tls.names import ExtensionType as Code
 
+_REMEMBERED = 1024  # hashes kept of each kind
 _JA4_VERSIONS = {
-    TLS13: "13", TLS12: "12", TLS11: "11", TLS10: "10", SSL30: "s3", SSL20: "s2", 0xFEFF: "d1", 0xFEFD: "d2",
+    TLS13: "13",
+    TLS12: "12",
+    TLS11: "11",
+    TLS10: "10",
+    SSL30: "s3",
+    SSL20: "s2",
+    0xFEFF: "d1",
+    0xFEFD: "d2",
     0xFEFC: "d3",
-}  # fmt: skip
-_JA4_UNHASHED = {Code.SERVER_NAME, Code.ALPN}  # they already show in the first part
+}
+_JA4_UNHASHED = (Code.SERVER_NAME, Code.ALPN)  # they already show in the first part
 _JA4_EMPTY = "0" * 12
-
-
-def _dashed(codes: Iterable[int]) -> str:
-    return "-".join(map(str, codes))
-
-
-def _md5(text: str) -> str:
-    return md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def ja3_text(hello: ClientHello) -> str:
     """Return what JA3 hashes: version, suites, extensions, groups, point formats, in decimal, without GREASE."""
-    fields = (
-        without_grease(hello.cipher_suites),
-        without_grease(hello.extensions.codes),
-        hello.groups,
-        hello.point_formats,
-    )
-    return ",".join([str(hello.legacy_version), *map(_dashed, fields)])
+    return _ja3_text(hello.legacy_version, *_ja3_fields(hello))
 
 
 def ja3(hello: ClientHello) -> str:
     """Return JA3, the MD5 of `ja3_text`."""
-    return _md5(ja3_text(hello))
+    return _ja3_hash(hello.legacy_version, *_ja3_fields(hello))
 
 
 def ja3s(hello: ServerHello) -> str:
     """Return JA3S: the MD5 of version, suite and extensions in decimal."""
-    return _md5(f"{hello.legacy_version},{hello.cipher_suite},{_dashed(without_grease(hello.extensions.codes))}")
+    return _ja3_hash(hello.legacy_version, (hello.cipher_suite,), hello.extensions.codes)
 
 
-def _hexadecimal(codes: Iterable[int]) -> str:
-    return ",".join([f"{code:04x}" for code in codes])
+def _ja3_fields(hello: ClientHello) -> tuple[tuple[int, ...], ...]:
+    return hello.cipher_suites, hello.extensions.codes, hello.groups, hello.point_formats
 
 
-def _ja4_alpn(hello: ClientHello) -> str:
-    """First and last character of the first ALPN value, of its hexadecimal form where either is not alphanumeric."""
-    values = hello.extensions.read(Code.ALPN, ext.alpn)
-    if not values or not values[0]:
-        return "00"
-    value = values[0]
-    ends = value[:1] + value[-1:]
-    shown = ends.decode("ascii") if ends.isalnum() else value.hex()
-    return shown[0] + shown[-1]
+def _ja3_text(version: int, *fields: tuple[int, ...]) -> str:
+    return ",".join([str(version), *["-".join(map(str, without_grease(codes))) for codes in fields]])
 
 
-def _ja4_a(hello: ClientHello, transport: str, suites: int, extensions: int) -> str:
-    version = _JA4_VERSIONS.get(hello.offered_version_max, "00")
-    destination = "d" if Code.SERVER_NAME in hello.extensions else "i"
-    return f"{transport}{version}{destination}{min(suites, 99):02}{min(extensions, 99):02}{_ja4_alpn(hello)}"
+@lru_cache(maxsize=_REMEMBERED)
+def _ja3_hash(version: int, *fields: tuple[int, ...]) -> str:
+    return md5(_ja3_text(version, *fields).encode(), usedforsecurity=False).hexdigest()
 
 
-def _ja4_parts(hello: ClientHello, transport: str, original: bool) -> tuple[str, str, str]:
-    """The three parts before hashing; in the original order everything is listed."""
-    suites, extensions = without_grease(hello.cipher_suites), without_grease(hello.extensions.codes)
-    first = _ja4_a(hello, transport, len(suites), len(extensions))
-    if not original:
-        suites = tuple(sorted(suites))
-        extensions = tuple(sorted(code for code in extensions if code not in _JA4_UNHASHED))
-    schemes = _hexadecimal(hello.signature_schemes)
-    third = _hexadecimal(extensions) + (f"_{schemes}" if schemes else "")
-    return first, _hexadecimal(suites), third
+class _Ja4Parts(NamedTuple):
+    """All that goes into a JA4."""
+
+    transport: str
+    version: int
+    has_server_name: bool
+    alpn: bytes
+    suites: tuple[int, ...]
+    extensions: tuple[int, ...]
+    schemes: tuple[int, ...]
+
+
+def ja4(hello: ClientHello, transport: str = "t") -> str:
+    """Return JA4; `transport` is t (TLS over TCP), d (DTLS) or q (QUIC)."""
+    return _ja4_hashed(_ja4_parts(hello, transport), in_order_sent=False)
+
+
+def ja4_o(hello: ClientHello, transport: str = "t") -> str:
+    """Return JA4_o: JA4 with suites and extensions in the order sent, server_name and ALPN among them."""
+    return _ja4_hashed(_ja4_parts(hello, transport), in_order_sent=True)
+
+
+def ja4_r(hello: ClientHello, transport: str = "t") -> str:
+    """Return JA4_r: JA4 with the lists in place of their hashes."""
+    return "_".join(_ja4_texts(_ja4_parts(hello, transport), in_order_sent=False))
+
+
+def ja4_ro(hello: ClientHello, transport: str = "t") -> str:
+    """Return JA4_ro: JA4_o with the lists in place of their hashes."""
+    return "_".join(_ja4_texts(_ja4_parts(hello, transport), in_order_sent=True))
+
+
+def _ja4_parts(hello: ClientHello, transport: str) -> _Ja4Parts:
+    protocols = hello.extensions.read(Code.ALPN, ext.alpn) or (b"",)
+    return _Ja4Parts(
+        transport,
+        hello.offered_version_max,
+        Code.SERVER_NAME in hello.extensions,
+        protocols[0],
+        hello.cipher_suites,
+        hello.extensions.codes,
+        hello.signature_schemes,
+    )
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _ja4_hashed(parts: _Ja4Parts, in_order_sent: bool) -> str:
+    first, suites, extensions = _ja4_texts(parts, in_order_sent)
+    return f"{first}_{_ja4_hash(suites)}_{_ja4_hash(extensions)}"
 
 
 def _ja4_hash(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:12] if text else _JA4_EMPTY
 
 
-def ja4(hello: ClientHello, transport: str = "t") -> str:
-    """Return JA4; `transport` is t (TLS over TCP), d (DTLS) or q (QUIC)."""
-    first, second, third = _ja4_parts(hello, transport, original=False)
-    return f"{first}_{_ja4_hash(second)}_{_ja4_hash(third)}"
+def _ja4_texts(parts: _Ja4Parts, in_order_sent: bool) -> tuple[str, str, str]:
+    """The three parts of a JA4 before hashing."""
+    suites, extensions = without_grease(parts.suites), without_grease(parts.extensions)
+    first = _ja4_first(parts, len(suites), len(extensions))
+    if not in_order_sent:
+        suites = tuple(sorted(suites))
+        extensions = tuple(sorted(code for code in extensions if code not in _JA4_UNHASHED))
+    third = _hexadecimal(extensions)
+    if parts.schemes:
+        third += f"_{_hexadecimal(parts.schemes)}"
+    return first, _hexadecimal(suites), third
 
 
-def ja4_o(hello: ClientHello, transport: str = "t") -> str:
-    """Return JA4_o: as JA4, in the original order of the hello."""
-    first, second, third = _ja4_parts(hello, transport, original=True)
-    return f"{first}_{_ja4_hash(second)}_{_ja4_hash(third)}"
+def _ja4_first(parts: _Ja4Parts, suites: int, extensions: int) -> str:
+    version = _JA4_VERSIONS.get(parts.version, "00")
+    destination = "d" if parts.has_server_name else "i"
+    return f"{parts.transport}{version}{destination}{min(suites, 99):02}{min(extensions, 99):02}{_ja4_alpn(parts.alpn)}"
 
 
-def ja4_r(hello: ClientHello, transport: str = "t") -> str:
-    """Return JA4_r: JA4 with the lists in place of their hashes."""
-    return "_".join(_ja4_parts(hello, transport, original=False))
+def _ja4_alpn(value: bytes) -> str:
+    """First and last character of the first ALPN value, of its hexadecimal form where either is not alphanumeric."""
+    if not value:
+        return "00"
+    ends = value[:1] + value[-1:]
+    shown = ends.decode("ascii") if ends.isalnum() else value.hex()  # bytes.isalnum knows ASCII only
+    return shown[0] + shown[-1]
 
 
-def ja4_ro(hello: ClientHello, transport: str = "t") -> str:
-    """Return JA4_ro: JA4_r in the original order of the hello."""
-    return "_".join(_ja4_parts(hello, transport, original=True))
+def _hexadecimal(codes: Iterable[int]) -> str:
+    return ",".join([f"{code:04x}" for code in codes])

@@ -225,12 +225,12 @@ def _server_key_exchange(body: bytes, version: int | None, suite: Suite | None) 
     if exchange.endswith("_PSK"):
         read.vector16()  # psk_identity_hint (RFC 4279 3, RFC 5489 2)
     if exchange.startswith("ECDH"):
-        group, bits, public = *_ec_params(read), None
-    elif exchange.startswith("DH"):
-        group, (bits, public) = None, _dh_params(read)
-    else:
-        return ServerKeyExchange()
-    return ServerKeyExchange(group, bits, public, _scheme(read, version))
+        group, point = _ec_params(read)
+        return ServerKeyExchange(group, None, point, _scheme(read, version))
+    if exchange.startswith("DH"):
+        bits, public = _dh_params(read)
+        return ServerKeyExchange(None, bits, public, _scheme(read, version))
+    return ServerKeyExchange()
 
 
 def _ec_params(read: Cursor) -> tuple[int | None, bytes]:
