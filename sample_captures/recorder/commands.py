@@ -37,13 +37,21 @@ class Curl:
     def connect(self, source: Address, target: Address, sni: str | None) -> Account:
         """Fetch one page from a given address."""
         host, port = sni or target[0], str(target[1])
-        command = ["curl", "--verbose", "--no-progress-meter", "--output", "-", "--max-time", str(PATIENCE)]
+        command = [
+            "curl",
+            "--trace",
+            "-",
+            "--no-progress-meter",
+            "--show-error",
+            "--output",
+            os.devnull,
+            "--max-time",
+            str(PATIENCE),
+        ]
         command += ["--interface", source[0], "--local-port", str(source[1])]
         command += ["--resolve", f"{host}:{port}:{target[0]}", *self.arguments]
         done = _run([*command, f"{self.scheme}://{host}:{port}/v1/orders"], b"", self.key_log)
-        account = transcripts.curl(done.stderr.decode(errors="replace"))
-        account.data_received = bool(done.stdout)
-        return account
+        return transcripts.curl((done.stdout + done.stderr).decode(errors="replace"))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,9 @@
-"""Servers that are programs: nginx, OpenSSL's s_server and GnuTLS' gnutls-serv; and one that speaks no TLS at all."""
+"""Servers that are programs: nginx, OpenSSL's s_server, GnuTLS' gnutls-serv."""
 
 import re
 import signal
-import socket
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,7 +37,7 @@ class Daemon:
             self._process = subprocess.Popen(
                 ["stdbuf", "-oL", *self.command], stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.directory
             )
-        namespace.wait_until_listening(*self.address)
+        _ready(self._process, [self.address])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,6 +53,17 @@ class Daemon:
         text = output[self._read_so_far :].decode(errors="replace")
         self._read_so_far = len(output)
         return self.read(text)
+
+
+def _ready(process: "subprocess.Popen[bytes]", addresses: list[Address]) -> None:
+    """Wait until a new server listens, or end it."""
+    try:
+        for address in addresses:
+            namespace.wait_until_listening(*address)
+    except TimeoutError:
+        process.kill()
+        process.wait(PATIENCE)
+        raise
 
 
 def s_server(address: Address, directory: Path, certificate: Path, *arguments: str) -> Daemon:
@@ -136,8 +145,7 @@ class Nginx:
         configuration.write_text(NGINX.format(directory=self.directory, servers=servers))
         command = ["nginx", "-p", str(self.directory), "-c", str(configuration), "-e", str(self._log)]
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        for site in self.sites:
-            namespace.wait_until_listening(*site.address)
+        _ready(self._process, [site.address for site in self.sites])
         self._read_so_far = self._log.stat().st_size
         return self
 
@@ -157,37 +165,3 @@ class Nginx:
                 return transcripts.nginx(output)
             time.sleep(0.02)
         raise TimeoutError(f"nginx never closed {client}")
-
-
-@dataclass
-class PlainHttpServer:
-    """A server that answers anything with HTTP's 400 in clear."""
-
-    address: Address
-    stack: str = "HTTP over a bare socket"
-
-    def __enter__(self) -> Self:
-        """Listen until the end of the block."""
-        self._listener = socket.create_server(self.address)
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop listening, which ends the thread."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def account_of(self, client: Address) -> Account:
-        """Return an account without TLS: what came made no sense to it."""
-        namespace.wait_until_closed(client[1])
-        return Account(handshake_done=False, error="bytes that are no HTTP request")
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                plain, _ = self._listener.accept()
-            except OSError:  # closed: the recording is over
-                return
-            with plain:
-                plain.recv(16384)
-                plain.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")

@@ -9,14 +9,19 @@ _OPENSSL = re.compile(
     r"^(<<<|>>>) [^,]+, (RecordHeader|Handshake|Alert) \[length [0-9a-f]+\].*\n((?:    [0-9a-f ]+\n)+)", re.MULTILINE
 )
 _OPENSSL_ERROR = re.compile(r"^[0-9A-F]+:(error:.*?):\.\./", re.MULTILINE)
-_CURL = re.compile(r"^\* \S+ \((IN|OUT)\), TLS (handshake|alert), .*\((\d+)\):$", re.MULTILINE)
+# One block of curl's trace: the line that names a message, which a record header has not, and the dump that follows.
+_CURL = re.compile(
+    r"(?:^== Info: \S+ \((?:IN|OUT)\), TLS (handshake|alert), .*\n)?"
+    r"^(=> Send|<= Recv) SSL data, (\d+) bytes.*\n((?:[0-9a-f]{4}: .*\n)+)",
+    re.MULTILINE,
+)
 _GNUTLS_SUITE = re.compile(r"Selected cipher suite: (\S+)")
 _GNUTLS_VERSION = re.compile(r"Selected version (TLS1\.\d)|Server's version: 3\.(\d)")
 _GNUTLS_HANDSHAKE = re.compile(r"HSK\[\w+\]: [A-Z ]+ \((\d+)\) was received|(FINISHED) was queued")
 _GNUTLS_ALERT = re.compile(r"REC(?:\[\w+\])?: (Sending )?Alert\[\d\|(\d+)\]")
 _GNUTLS_ERROR = re.compile(r"\*\*\* Fatal error: (.*)|Error in handshake: (.*)|Error: (.*)")
 _NGINX_DONE = re.compile(r'SSL: (\S+), cipher: "(\S+) ')
-_NGINX_ERROR = re.compile(r"SSL_\w+\(\) failed \(SSL: (error:[^)]*)\)")
+_NGINX_ERROR = re.compile(r"SSL_\w+\(\) failed \(SSL: (error:[^)]*)\)|(client sent .*?) while")
 
 
 def openssl(text: str) -> Account:
@@ -29,28 +34,33 @@ def openssl(text: str) -> Account:
         )
     trace.account.handshake_done = bool(trace.account.handshake_done)
     trace.account.error = _first(_OPENSSL_ERROR, text)
+    if summary := re.search(r"^(New|Reused), (?!\(NONE\))", text, re.MULTILINE):
+        trace.account.resumed = summary[1] == "Reused"
     return trace.account
 
 
 def curl(text: str) -> Account:
-    """Read what `curl --verbose` prints; it does not say which alerts were sealed."""
-    account = Account(handshake_done=False)
-    finished = set()
-    for direction, kind, code in _CURL.findall(text):
-        sent = direction == "OUT"
-        if kind == "alert":
-            account.note_alert(sent, int(code) & 0xFF)  # level in the high byte, description in the low one
-            continue
-        if not sent:
-            account.note_received(int(code))
-        if int(code) == FINISHED:
-            finished.add(sent)
-        account.handshake_done = len(finished) == 2
-    if chosen := re.search(r"SSL connection using (\S+) / (\S+)", text):
-        account.version, account.cipher = names.version(chosen[1]), names.cipher(chosen[2])
+    """Read what `curl --trace -` prints of OpenSSL's messages."""
+    trace = Trace()
+    for kind, arrow, length, dump in _CURL.findall(text):
+        sent, body = arrow == "=> Send", _curl_bytes(dump)
+        if kind == "handshake":
+            trace.handshake(sent, body)
+        elif kind == "alert":
+            trace.alert(sent, body)
+        elif length == "5":
+            trace.record_header(sent, body)
+    account = trace.account
+    account.handshake_done = bool(account.handshake_done)
+    account.data_received = "<= Recv data" in text
     account.alpn = _first(re.compile(r"ALPN: server accepted (\S+)"), text)
     account.error = _first(re.compile(r"^(curl: .*)$", re.MULTILINE), text)
     return account
+
+
+def _curl_bytes(dump: str) -> bytes:
+    """Sixteen bytes a line, after the offset and before the same in ASCII."""
+    return b"".join(bytes.fromhex(line[6:54]) for line in dump.splitlines())
 
 
 def gnutls(text: str) -> Account:

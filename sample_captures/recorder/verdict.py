@@ -44,7 +44,10 @@ PHASE_BY_LAST_RECEIVED = {
 
 @dataclass(frozen=True)
 class Ending:
-    """How a case ends that ends without an alert; the recorder of the case knows, since it arranged it."""
+    """How a case ends that no alert ends; the story knows, since it arranged it.
+
+    It goes before any alert: a client that takes HTTP for a record may still send one, but HTTP is what ended it.
+    """
 
     side: str
     mechanism: str
@@ -82,12 +85,12 @@ def expected(client: Account, server: Account, ending: Ending | None = None) -> 
 
 
 def _say_who_ended(verdict: Expected, client: Account, server: Account, ending: Ending | None) -> None:
-    side = _alert_sender(client, server)
-    if side is None:
-        if ending is None:
-            raise ValueError(f"neither endpoint tells who ended it: {client} {server}")
+    if ending is not None:
         verdict.side, verdict.mechanism, verdict.phase = ending.side, ending.mechanism, ending.phase
         return
+    side = _alert_sender(client, server)
+    if side is None:
+        raise ValueError(f"neither endpoint tells who ended it: {client} {server}")
     sender, receiver = (client, server) if side == "client" else (server, client)
     verdict.side = side
     verdict.alert = sender.alert_sent or receiver.alert_received
