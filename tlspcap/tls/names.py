@@ -97,7 +97,7 @@ _VERSIONS = {
 _VERSION_CODES = {name: code for code, name in _VERSIONS.items()}
 _DRAFT, _FACEBOOK, _EXPERIMENT = 0x7F, 0xFB, 0x7E  # high bytes of TLS 1.3 drafts, Facebook's, and Chrome's experiment
 _DRAFT_NAME = re.compile(r"TLS 1\.3 (draft |fb)(\d+)")
-_SUFFIX = re.compile(r"(_RESERVED| \((OBSOLETE|renamed|deprecated|TEMPORARY)\b.*\))$")
+_SUFFIX = re.compile(r"(_RESERVED| \((OBSOLETE|renamed|TEMPORARY)\b.*\))$")
 
 
 def is_grease(code: int) -> bool:

@@ -1,0 +1,169 @@
+"""The registries in `tlspcap/tls/iana`: dated, complete, equal to other tools' lists, refreshed from IANA's files."""
+
+import csv
+import functools
+import http.server
+import re
+import shutil
+import subprocess
+import threading
+import warnings
+from datetime import date
+from enum import IntEnum
+from pathlib import Path
+
+import pytest
+
+from tlspcap.tls import names
+from tlspcap.tls.iana import refresh
+
+FOLDER = Path(refresh.__file__).parent
+GROUPS = """\
+Value,Description,DTLS-OK,Recommended,Reference,Comment
+0,Reserved,,,[RFC8447],
+23,secp256r1,Y,Y,[RFC8422],
+42-255,Unassigned,,,,
+508-511,Reserved for Private Use,,,[RFC7919],
+25497,X25519Kyber768Draft00 (OBSOLETE),Y,N,[draft],"Pre-standards, obsolete"
+"""
+SUITES = """\
+Value,Description,DTLS-OK,Recommended,Reference
+"0x00,0x1C-1D","Reserved to avoid conflicts with
+SSLv3",,,[RFC5246]
+"0x13,0x01",TLS_AES_128_GCM_SHA256,Y,Y,[RFC8446]
+"0xFF,0x00-FF",Reserved for Private Use,,,[RFC8446]
+"""
+
+
+@pytest.mark.parametrize("registry", refresh.REGISTRIES, ids=lambda registry: registry.file)
+def test_every_registry_carries_its_name_and_date(registry):
+    """Each file begins with the registry's title, IANA's file name and a date."""
+    first = (FOLDER / registry.file).read_text(encoding="utf-8").splitlines()[0]
+    assert re.fullmatch(rf"# {re.escape(registry.title)}, IANA {registry.source}, \d{{4}}-\d\d-\d\d", first)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.csv")), ids=lambda path: path.name)
+def test_codes_are_ascending_and_names_present(path):
+    """Each code stands once, in ascending order, with a name of one line."""
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    rows = list(csv.reader(lines))
+    assert rows.pop(0) == ["Value", "Description"]
+    codes = [int(code, 0) for code, _ in rows]
+    assert codes == sorted(set(codes))
+    assert all(name and name.isascii() for _, name in rows)
+
+
+@pytest.mark.parametrize(
+    ("enum", "file"),
+    [
+        (names.ContentType, "content-types.csv"),
+        (names.HandshakeType, "handshake-types.csv"),
+        (names.AlertDescription, "alerts.csv"),
+        (names.ExtensionType, "extension-types.csv"),
+    ],
+)
+def test_enums_agree_with_the_registry(enum: type[IntEnum], file):
+    """Every member of an enum has the name that the registry gives its code."""
+    short = {"ALPN": "application_layer_protocol_negotiation"}
+    registered = dict(names.registry(file))
+    if enum is names.ExtensionType:
+        registered |= names.registry("unregistered-extension-types.csv")
+    assert {m.name: registered[m] for m in enum} == {m.name: short.get(m.name, m.name.lower()) for m in enum}
+
+
+@functools.cache
+def wireshark_values() -> str:
+    """Return Wireshark's list of the names of values."""
+    return subprocess.run(["tshark", "-G", "values"], capture_output=True, text=True, check=True).stdout
+
+
+def wireshark(field: str) -> dict[int, str]:
+    """Return Wireshark's names of one field's values."""
+    if shutil.which("tshark") is None:
+        pytest.skip("tshark is not installed")
+    rows = (line.split("\t") for line in wireshark_values().splitlines() if field in line)
+    return {int(row[2], 0): row[3] for row in rows if row[:2] == ["V", field]}
+
+
+def plain(name: str) -> str:
+    """Return a name without case, spaces and punctuation."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+@pytest.mark.parametrize(
+    ("field", "file", "differing"),
+    [
+        ("tls.handshake.ciphersuite", "cipher-suites.csv", set()),
+        ("tls.alert_message.desc", "alerts.csv", set()),
+        # Wireshark calls extension 34 delegated_credentials
+        ("tls.handshake.extension.type", "extension-types.csv", {34}),
+        # until their registration in 2025, 512 to 514 were used by experiments with other post-quantum schemes
+        ("tls.handshake.extensions_supported_group", "supported-groups.csv", {512, 513, 514}),
+        ("tls.record.content_type", "content-types.csv", {25}),
+    ],
+)
+def test_names_equal_wiresharks(field, file, differing):
+    """Where Wireshark knows a registered code too, it has the same name, but for the differences listed."""
+    ours, theirs = names.registry(file), wireshark(field)
+    common = ours.keys() & theirs.keys()
+    assert len(common) > len(ours) * 0.8 or len(common) > 4
+    assert {code for code in common if plain(ours[code]) != plain(theirs[code])} <= differing
+
+
+def test_cipher_suites_equal_scapys():
+    """Where scapy knows a cipher suite too, it has the same name, but for two spellings of scapy's own."""
+    pytest.importorskip("scapy", reason="scapy is not installed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scapy's, of ciphers that `cryptography` moved
+        from scapy.layers.tls.crypto.suites import _tls_cipher_suites as theirs
+    differing = {code for code, name in theirs.items() if names.cipher_name(code) != name}
+    assert differing == {0x0026, 0x0029, 0xC0AA, 0xC0AB}
+
+
+def test_refresh_reads_ianas_format(tmp_path):
+    """Ranges, unassigned and reserved codes are left out; what remains is written with title and date."""
+    (tmp_path / "tls-parameters-8.csv").write_text(GROUPS)
+    (tmp_path / "tls-parameters-4.csv").write_text(SUITES)
+    into = tmp_path / "into"
+    into.mkdir()
+    assert refresh.main([str(tmp_path), "--date", "2026-11-03", "--into", str(into)]) == 0
+    assert (into / "supported-groups.csv").read_text() == (
+        "# TLS Supported Groups, IANA tls-parameters-8.csv, 2026-11-03\nValue,Description\n"
+        "23,secp256r1\n25497,X25519Kyber768Draft00 (OBSOLETE)\n"
+    )
+    assert (into / "cipher-suites.csv").read_text() == (
+        "# TLS Cipher Suites, IANA tls-parameters-4.csv, 2026-11-03\nValue,Description\n0x1301,TLS_AES_128_GCM_SHA256\n"
+    )
+    assert sorted(path.name for path in into.iterdir()) == ["cipher-suites.csv", "supported-groups.csv"]
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_refresh_downloads_a_url(tmp_path):
+    """A URL of one of IANA's files is downloaded and dated by the day."""
+    (tmp_path / "tls-parameters-8.csv").write_text(GROUPS)
+    handler = functools.partial(_Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/tls-parameters-8.csv"
+        written = refresh.refresh([url], tmp_path)
+        server.shutdown()
+    assert [path.name for path in written] == ["supported-groups.csv"]
+    assert "23,secp256r1" in written[0].read_text()
+
+
+def test_refresh_says_when_nothing_was_found(tmp_path, capsys):
+    """A folder without any of IANA's files gives exit code 2 and the names it looked for."""
+    assert refresh.main([str(tmp_path)]) == 2
+    assert "tls-parameters-4.csv" in capsys.readouterr().err
+
+
+def test_refresh_refuses_what_is_no_registry(tmp_path):
+    """A file without IANA's columns, such as an error page, overwrites nothing."""
+    (tmp_path / "tls-parameters-8.csv").write_text("<html>Not found</html>")
+    with pytest.raises(ValueError, match="no columns Value and Description"):
+        refresh.refresh([str(tmp_path)], tmp_path, date(2026, 11, 3))
+    assert not (tmp_path / "supported-groups.csv").exists()
