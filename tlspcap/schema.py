@@ -13,6 +13,7 @@ from tlspcap.tls import verdict
 
 STRING = "string"
 TIME = "datetime64[ns, UTC]"
+DATE = "datetime64[us, UTC]"  # of certificates: they run to the year 9999, which nanoseconds cannot say
 TRANSPORTS = ("tcp", "dtls", "quic")
 STARTTLS = (
     "none", "smtp", "imap", "pop3", "ftp", "xmpp", "ldap", "postgresql", "mysql", "irc", "nntp", "sieve", "rdp",
@@ -32,6 +33,7 @@ NOTE_KINDS = {
     "clock_stepped_back": "packet times that run backwards within the file",
     "bad_message": "a handshake message or record that does not parse",
     "unexpected_message": "a message that the RFC's message flow does not allow at that place",
+    "odd_certificate": "a certificate of which something could not be read",
     "no_tls": "no TLS handshake was found; says what was there instead",
 }
 
@@ -124,7 +126,7 @@ HANDSHAKES = Table("handshakes", "one TLS handshake of which a ClientHello or a 
     _text("group", "named group of the key exchange; NA for static RSA"),
     Column("dh_bits", "Int16", "size of the prime of an explicit DH key exchange", unit="bits"),
     _text("signature_scheme", "signature scheme of the server's key exchange, where visible"),
-    Column("forward_secrecy", "boolean", "whether recorded traffic stays safe if the server's key leaks, by cipher and version"),
+    Column("forward_secrecy", "boolean", "recorded traffic stays safe if the server's key leaks; by cipher, version"),
     Column("hello_retry", "bool", "a HelloRetryRequest was seen"),
     _category("resumption", ("none", "declined", "session_id", "ticket", "psk"),
               "how an earlier session was taken up; an external PSK cannot be told apart"),
@@ -143,9 +145,9 @@ HANDSHAKES = Table("handshakes", "one TLS handshake of which a ClientHello or a 
     _text("ja3", "JA3 of the first ClientHello"),
     _text("ja3s", "JA3S of the ServerHello"),
     _text("ja4", "JA4 of the first ClientHello"),
-    _text("history", "one letter per visible message until the handshake ended, in Zeek's ssl_history letters, capitals for the client"),
+    _text("history", "one letter per visible message until the end, in Zeek's ssl_history letters; capitals: client"),
     _category("outcome", _words(verdict.Outcome), "how the handshake ended, as far as the capture tells"),
-    _category("certainty", _words(verdict.Certainty), "seen in clear or decrypted, or inferred from sealed records; NA for unknown"),
+    _category("certainty", _words(verdict.Certainty), "seen in clear, or inferred from sealed records; NA for unknown"),
     _category("failure_phase", _words(verdict.Phase), "the step at which it failed"),
     _category("failure_side", _words(verdict.Party), "who ended it"),
     _category("failure_mechanism", _words(verdict.Mechanism), "by what means"),
@@ -157,7 +159,7 @@ HANDSHAKES = Table("handshakes", "one TLS handshake of which a ClientHello or a 
     _ms("server_rtt_ms", "SYN to SYN-ACK: round trip between the capture point and the server"),
     _ms("tcp_rtt_ms", "client_rtt_ms and server_rtt_ms together"),
     _ms("server_hello_ms", "last byte of the ClientHello to the first byte of the server's answer"),
-    _ms("handshake_ms", "first byte of the ClientHello to the packet that ended the handshake; NaN for time-outs and unknown"),
+    _ms("handshake_ms", "first byte of the ClientHello to the packet that ended it; NaN for time-outs and unknown"),
     _ms("connect_ms", "first SYN to that same packet"),
     _ms("client_ms", "part of handshake_ms in which it was the client's turn"),
     _ms("server_ms", "part of handshake_ms in which it was the server's turn"),
@@ -201,8 +203,8 @@ CERTIFICATES = Table("certificates", "one distinct certificate", (
     _text("issuer", "issuer name, RFC 4514"),
     _text("serial", "serial number, hexadecimal"),
     _text("san", "subject alternative names, comma-joined"),
-    Column("not_before", TIME, "start of validity"),
-    Column("not_after", TIME, "end of validity"),
+    Column("not_before", DATE, "start of validity"),
+    Column("not_after", DATE, "end of validity"),
     _text("key_type", "kind of public key"),
     Column("key_bits", "Int32", "its size", unit="bits"),
     _text("signature_algorithm", "algorithm of the issuer's signature"),

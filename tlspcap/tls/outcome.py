@@ -13,7 +13,17 @@ from tlspcap.tls import flights, names
 from tlspcap.tls.account import CLIENT, SERVER, Account
 from tlspcap.tls.evidence import BENIGN, CLOSE_NOTIFY, Evidence, evidence
 from tlspcap.tls.phases import phase_of, step_words
-from tlspcap.tls.verdict import Certainty, Completeness, Mechanism, Outcome, Party, Phase, Verdict
+from tlspcap.tls.verdict import (
+    Certainty,
+    Completeness,
+    Mechanism,
+    Party,
+    Phase,
+    Verdict,
+    established,
+    failed,
+    unknown,
+)
 from tlspcap.transport import Closed, Data
 
 Rule = Callable[[Evidence], Verdict | None]
@@ -40,7 +50,7 @@ def not_tls(seen: Evidence) -> Verdict | None:
     if account.stray is None or account.server_hello is not None or account.stray_sender != SERVER:
         return None
     reason = f"the server answered the ClientHello with something that is not TLS: {_quote(account.stray.content)}"
-    return _failed("not_tls", SERVER, Mechanism.NOT_TLS, Phase.CLIENT_HELLO, reason, account.stray.data)
+    return failed("not_tls", SERVER, Mechanism.NOT_TLS, Phase.CLIENT_HELLO, reason, account.stray.data)
 
 
 def alert_in_clear(seen: Evidence) -> Verdict | None:
@@ -50,7 +60,7 @@ def alert_in_clear(seen: Evidence) -> Verdict | None:
         return None
     phase = phase_of(seen, alert.sender, alert.code)
     reason = f"the {alert.sender} sent {_name(alert.code)} {step_words(alert.sender, phase)}"
-    return _failed("alert_in_clear", alert.sender, Mechanism.ALERT, phase, reason, alert.data, alert=alert.code)
+    return failed("alert_in_clear", alert.sender, Mechanism.ALERT, phase, reason, alert.data, alert=alert.code)
 
 
 # -- up to TLS 1.2 ----------------------------------------------------------------------------------------------
@@ -72,7 +82,7 @@ def last_finished_refused(seen: Evidence) -> Verdict | None:
     if server_was_last or alert is None or client_spoke or (seen.closer == CLIENT and _before(seen.closed, alert.data)):
         return None
     reason = "the server answered the client's Finished with a sealed alert and the connection ended without data"
-    return _failed(
+    return failed(
         "last_finished_refused",
         SERVER,
         Mechanism.HIDDEN_ALERT,
@@ -96,8 +106,8 @@ def both_finished(seen: Evidence) -> Verdict | None:
         reason = (
             "both sides sent ChangeCipherSpec and Finished; only a sealed alert followed, taken for the closing one"
         )
-        return _established("both_finished", reason, last, Certainty.PROBABLE)
-    return _established("both_finished", "both sides sent ChangeCipherSpec and Finished", last, Certainty.CERTAIN)
+        return established("both_finished", reason, last, Certainty.PROBABLE)
+    return established("both_finished", "both sides sent ChangeCipherSpec and Finished", last, Certainty.CERTAIN)
 
 
 def sealed_alert_before_finished(seen: Evidence) -> Verdict | None:
@@ -110,7 +120,7 @@ def sealed_alert_before_finished(seen: Evidence) -> Verdict | None:
     alert = min(alerts, key=lambda a: a.position)
     phase = phase_of(seen, alert.sender, None)
     reason = f"the {alert.sender} sent a sealed alert before both sides had sent Finished"
-    return _failed("sealed_alert_before_finished", alert.sender, Mechanism.HIDDEN_ALERT, phase, reason, alert.data)
+    return failed("sealed_alert_before_finished", alert.sender, Mechanism.HIDDEN_ALERT, phase, reason, alert.data)
 
 
 def data_both_ways(seen: Evidence) -> Verdict | None:
@@ -120,7 +130,7 @@ def data_both_ways(seen: Evidence) -> Verdict | None:
     if seen.tls13 or client is None or server is None or not (seen.gap or account.server_hello is None):
         return None
     reason = "a Finished is missing from the capture, but both sides went on to send application data"
-    return _established("data_both_ways", reason, None, Certainty.PROBABLE)
+    return established("data_both_ways", reason, None, Certainty.PROBABLE)
 
 
 # -- TLS 1.3, without keys --------------------------------------------------------------------------------------
@@ -136,7 +146,7 @@ def sealed_refusal_by_client(seen: Evidence) -> Verdict | None:
     )
     phase = phase_of(seen, CLIENT, None)
     data = seen.flight.end.first
-    return _failed("sealed_refusal_by_client", CLIENT, Mechanism.HIDDEN_ALERT, phase, reason, data, probable=True)
+    return failed("sealed_refusal_by_client", CLIENT, Mechanism.HIDDEN_ALERT, phase, reason, data, probable=True)
 
 
 def sealed_refusal_by_server(seen: Evidence) -> Verdict | None:
@@ -152,7 +162,7 @@ def sealed_refusal_by_server(seen: Evidence) -> Verdict | None:
         "that it succeeded)"
     )
     data = seen.after[0].first
-    return _failed(
+    return failed(
         "sealed_refusal_by_server", SERVER, Mechanism.HIDDEN_ALERT, Phase.CLIENT_AUTH, reason, data, probable=True
     )
 
@@ -161,7 +171,7 @@ def refusal_or_close(seen: Evidence) -> Verdict | None:
     """One alert-sized record from the server and nothing else: a refusal and an immediate close look alike."""
     if not _lone_alert_after(seen) or seen.client_auth or _client_left_first(seen):
         return None
-    return _unknown(
+    return unknown(
         "refusal_or_close",
         "behind the client's Finished the server sent one sealed record as short as an alert and the connection ended: "
         "a refusal and an immediate peaceful close look alike",
@@ -178,7 +188,7 @@ def server_spoke_after(seen: Evidence) -> Verdict | None:
     certainty = Certainty.CERTAIN if seen.flight.exact else Certainty.PROBABLE
     how = "" if seen.flight.exact else " (its place inferred from record sizes)"
     reason = f"the server went on with sealed records other than an alert behind the client's Finished{how}"
-    return _established("server_spoke_after", reason, seen.flight.end.last, certainty)
+    return established("server_spoke_after", reason, seen.flight.end.last, certainty)
 
 
 def client_left_in_peace(seen: Evidence) -> Verdict | None:
@@ -190,7 +200,7 @@ def client_left_in_peace(seen: Evidence) -> Verdict | None:
     reason = (
         "the client sent its Finished and closed in peace; the server acknowledged it and raised no alert before that"
     )
-    return _established("client_left_in_peace", reason, seen.flight.end.last, Certainty.PROBABLE)
+    return established("client_left_in_peace", reason, seen.flight.end.last, Certainty.PROBABLE)
 
 
 def server_left_after_certificate(seen: Evidence) -> Verdict | None:
@@ -205,7 +215,7 @@ def server_left_after_certificate(seen: Evidence) -> Verdict | None:
         f"the client's flight is as long as one with client authentication, and the server {verb} the connection "
         "without another record (inferred from record sizes)"
     )
-    return _failed(
+    return failed(
         "server_left_after_certificate", SERVER, mechanism, Phase.CLIENT_AUTH, reason, seen.closed, probable=True
     )
 
@@ -219,7 +229,7 @@ def ended_behind_finished(seen: Evidence) -> Verdict | None:
         f"the {seen.closer} {verb} the connection behind the client's Finished, before the server showed whether it "
         "accepted it"
     )
-    return _unknown("ended_behind_finished", reason)
+    return unknown("ended_behind_finished", reason)
 
 
 def sealed_refusal_before_flight(seen: Evidence) -> Verdict | None:
@@ -233,7 +243,7 @@ def sealed_refusal_before_flight(seen: Evidence) -> Verdict | None:
         "the server ended its flight with one sealed record as short as an alert and closed "
         "(inferred from the record's size)"
     )
-    return _failed(
+    return failed(
         "sealed_refusal_before_flight",
         SERVER,
         Mechanism.HIDDEN_ALERT,
@@ -258,11 +268,11 @@ def gave_up_by_alert(seen: Evidence) -> Verdict | None:
         where = step_words(alert.sender, phase)
         if alert.code == CLOSE_NOTIFY:
             reason = f"the {alert.sender} closed with close_notify {where}, before the handshake was complete"
-            return _failed("gave_up_by_alert", alert.sender, Mechanism.CLOSE, phase, reason, alert.data)
+            return failed("gave_up_by_alert", alert.sender, Mechanism.CLOSE, phase, reason, alert.data)
         if seen.closed is not None:
             what = f"{_name(alert.code)} as a warning {where}"
             reason = f"the {alert.sender} sent {what} and the connection ended without another message"
-            return _failed(
+            return failed(
                 "gave_up_by_alert", alert.sender, Mechanism.ALERT, phase, reason, alert.data, alert=alert.code
             )
     return None
@@ -293,7 +303,7 @@ def ended_early(seen: Evidence) -> Verdict | None:
         reason = (
             f"the client {verb} the connection {waited:.1f} s after its ClientHello, which the server had not answered"
         )
-    return _failed("ended_early", seen.closer, mechanism, phase, reason, closed, probable=seen.tls13)
+    return failed("ended_early", seen.closer, mechanism, phase, reason, closed, probable=seen.tls13)
 
 
 def silence(seen: Evidence) -> Verdict | None:
@@ -316,12 +326,12 @@ def bytes_missing(seen: Evidence) -> Verdict | None:
     """A gap, or packets of one side only, hide the rest."""
     if seen.one_sided:
         here = CLIENT if seen.account.conversation.side(seen.account.client.number).packets else SERVER
-        return _unknown("bytes_missing", f"only packets of the {here} are in the capture")
+        return unknown("bytes_missing", f"only packets of the {here} are in the capture")
     if seen.gap:
         first = min([*seen.account.client.gaps, *seen.account.server.gaps], key=lambda gap: gap.frame)
         role = seen.account.role(first.side)
         why = "were cut off by the snapshot length" if first.cause == "snaplen" else "are missing from the capture"
-        return _unknown("bytes_missing", f"{first.length} bytes of the {role} {why} before frame {first.frame}")
+        return unknown("bytes_missing", f"{first.length} bytes of the {role} {why} before frame {first.frame}")
     return None
 
 
@@ -366,36 +376,13 @@ def completeness(account: Account, verdict: Verdict) -> Completeness:
 # -- the parts of a verdict ---------------------------------------------------------------------------------------
 
 
-def _failed(
-    rule: str,
-    side: str,
-    mechanism: Mechanism,
-    phase: Phase,
-    reason: str,
-    end: Data | Closed | None,
-    *,
-    alert: int | None = None,
-    probable: bool = False,
-) -> Verdict:
-    certainty = Certainty.PROBABLE if probable else Certainty.CERTAIN
-    return Verdict(Outcome.FAILED, reason, rule, certainty, phase, Party(side), mechanism, alert, end)
-
-
-def _established(rule: str, reason: str, end: Data | None, certainty: Certainty) -> Verdict:
-    return Verdict(Outcome.ESTABLISHED, reason, rule, certainty, end=end)
-
-
-def _unknown(rule: str, reason: str) -> Verdict:
-    return Verdict(Outcome.UNKNOWN, reason, rule)
-
-
 def _cut_off(seen: Evidence) -> Verdict:
-    return _unknown("cut_off", "the capture ends before the handshake does")
+    return unknown("cut_off", "the capture ends before the handshake does")
 
 
 def _timeout(seen: Evidence, side: Party, what: str) -> Verdict:
     reason = f"{what}: nothing more for {seen.idle / 1e9:.1f} s of capture time"
-    return _failed("silence", side, Mechanism.TIMEOUT, phase_of(seen, side, None), reason, None, probable=True)
+    return failed("silence", side, Mechanism.TIMEOUT, phase_of(seen, side, None), reason, None, probable=True)
 
 
 def _no_answer(seen: Evidence, waited: int) -> Verdict:
@@ -407,7 +394,7 @@ def _no_answer(seen: Evidence, waited: int) -> Verdict:
         "acknowledged the ClientHello but never answered it" if acknowledged else "never acknowledged the ClientHello"
     )
     reason = f"the server {heard}, in {waited / 1e9:.1f} s of capture time"
-    return _failed("no_answer", side, Mechanism.TIMEOUT, Phase.CLIENT_HELLO, reason, None)
+    return failed("no_answer", side, Mechanism.TIMEOUT, Phase.CLIENT_HELLO, reason, None)
 
 
 def _lone_alert_after(seen: Evidence) -> bool:

@@ -76,3 +76,29 @@ class Verdict:
     mechanism: Mechanism | None = None
     alert: int | None = None  # the code of the alert that ended it; None for a hidden one
     end: Data | Closed | None = None  # the packet that ended the handshake; None for time-outs and unknown
+
+
+def failed(
+    rule: str,
+    side: str,
+    mechanism: Mechanism,
+    phase: Phase,
+    reason: str,
+    end: Data | Closed | None,
+    *,
+    alert: int | None = None,
+    probable: bool = False,
+) -> Verdict:
+    """A failed handshake."""
+    certainty = Certainty.PROBABLE if probable else Certainty.CERTAIN
+    return Verdict(Outcome.FAILED, reason, rule, certainty, phase, Party(side), mechanism, alert, end)
+
+
+def established(rule: str, reason: str, end: Data | None, certainty: Certainty) -> Verdict:
+    """An established handshake."""
+    return Verdict(Outcome.ESTABLISHED, reason, rule, certainty, end=end)
+
+
+def unknown(rule: str, reason: str) -> Verdict:
+    """A handshake whose end the capture does not tell."""
+    return Verdict(Outcome.UNKNOWN, reason, rule)

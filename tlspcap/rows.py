@@ -1,0 +1,308 @@
+"""One finished handshake to the values of its rows: names for codes, text for addresses, ms for ns.
+
+The only place that knows how a fact of the wire is written in a table. Which columns there are says `schema`.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from hashlib import blake2b, sha256
+from socket import AF_INET, AF_INET6, inet_ntop
+from typing import Any, NamedTuple
+
+from tlspcap.tls import flights, names
+from tlspcap.tls.account import CLIENT, SERVER, Account, SeenAlert
+from tlspcap.tls.ciphers import forward_secrecy
+from tlspcap.tls.fingerprints import ja3, ja3s, ja4
+from tlspcap.tls.flights import ClientFlight, client_flight
+from tlspcap.tls.outcome import completeness
+from tlspcap.tls.records import Record
+from tlspcap.tls.timing import timing
+from tlspcap.tls.verdict import Mechanism, Outcome, Verdict
+from tlspcap.transport import Data
+
+Row = dict[str, Any]
+MS = 1_000_000
+LEVELS = {1: "warning", 2: "fatal"}
+
+
+class Finished(NamedTuple):
+    """A handshake that was judged, and the identity that joins its rows."""
+
+    id: str
+    account: Account
+    verdict: Verdict
+
+
+def finish(account: Account, verdict: Verdict, digest: bytes) -> Finished:
+    """Give a judged handshake its identity. `digest` stands for the file's first packets."""
+    conversation = account.conversation
+    key = f"tcp {conversation.number} {account.ordinal} {account.hello_first.time}"
+    return Finished(blake2b(digest + key.encode(), digest_size=8).hexdigest(), account, verdict)
+
+
+@lru_cache(maxsize=65536)  # the same few servers and clients come again and again
+def address(packed: bytes) -> str:
+    """An address as text."""
+    return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed)
+
+
+@lru_cache(maxsize=4096)  # the same few chains come again and again
+def fingerprint(der: bytes) -> str:
+    """SHA-256 of a certificate."""
+    return sha256(der).hexdigest()
+
+
+def handshake_row(done: Finished) -> Row:
+    """The row of the `handshakes` table."""
+    account, verdict = done.account, done.verdict
+    conversation, first = account.conversation, account.hello_first
+    client, server = conversation.side(account.client.number), conversation.side(account.server.number)
+    flight = client_flight(account) if account.server_hello and account.is_tls13 else ClientFlight("none")
+    return {
+        "id": done.id, "capture": conversation.capture, "transport": "tcp", "stream": conversation.number,
+        "frame": first.frame, "time": first.time,
+        "client_ip": address(client.address), "server_ip": address(server.address),
+        "client_port": client.port, "server_port": server.port, "starttls": None,
+        **_offer(account), **_choice(account), **_resumption(account, flight), **_server_flight(account),
+        "client_auth": _client_auth(account),
+        **_chain(account),
+        "history": _history(account, verdict),
+        **_verdict(account, verdict), **timing(account, verdict)._asdict(),
+    }  # fmt: skip
+
+
+def _offer(account: Account) -> Row:
+    hello = account.hello
+    if hello is None:
+        return dict.fromkeys(
+            ("sni", "alpn_offered", "offered_versions", "offered_version_max", "ja3", "ja4")
+        ) | {"ech_offered": False}  # fmt: skip
+    versions = [names.version_name(version) for version in hello.offered_versions]
+    return {
+        "sni": hello.server_name,
+        "alpn_offered": ",".join(hello.alpn) or None,
+        "offered_versions": ",".join(versions) or None,
+        "offered_version_max": names.version_name(hello.offered_version_max),
+        "ech_offered": hello.ech,
+        "ja3": ja3(hello),
+        "ja4": ja4(hello),
+    }
+
+
+def _choice(account: Account) -> Row:
+    chosen, offered = account.version, account.offered_max
+    version = chosen if chosen is not None else offered
+    row: Row = {
+        "negotiated_version": None if chosen is None else names.version_name(chosen),
+        "version": None if version is None else names.version_name(version),
+        "hello_retry": account.retry is not None,
+        **dict.fromkeys(("alpn", "cipher", "cipher_code", "group", "dh_bits", "signature_scheme")),
+        **dict.fromkeys(("forward_secrecy", "ja3s")),
+    }
+    hello, exchange = account.server_hello, account.key_exchange
+    if hello is None:
+        return row
+    group = hello.key_share_group if account.is_tls13 else exchange.group if exchange else None
+    row["alpn"], row["ja3s"] = hello.alpn, ja3s(hello)
+    row["cipher"], row["cipher_code"] = names.cipher_name(hello.cipher_suite), hello.cipher_suite
+    row["group"] = None if group is None else names.group_name(group)
+    psk_only = hello.psk_selected and hello.key_share_group is None
+    row["forward_secrecy"] = forward_secrecy(chosen, hello.cipher_suite, psk_only)
+    if exchange is not None:
+        row["dh_bits"] = exchange.dh_bits
+        if exchange.signature_scheme is not None:
+            row["signature_scheme"] = names.signature_scheme_name(exchange.signature_scheme)
+    return row
+
+
+def _resumption(account: Account, flight: ClientFlight) -> Row:
+    taken = _taken_up(account)
+    return {
+        "resumption": taken,
+        "resumed": taken in ("session_id", "ticket", "psk"),
+        "early_data": _early_data(account, flight),
+    }
+
+
+def _taken_up(account: Account) -> str:
+    """How an earlier session was taken up: PSK (RFC 8446 2.2), ticket (RFC 5077 3.1), session id (RFC 5246 7.3)."""
+    hello, server = account.hello, account.server_hello
+    if hello is None or server is None:
+        return "none"
+    if account.is_tls13:
+        return "psk" if server.psk_selected else "declined" if hello.psk_offered else "none"
+    echoed = bool(hello.session_id) and server.session_id == hello.session_id
+    steps = account.server.steps
+    full = "server_hello_done" in steps or "certificate" in steps
+    abbreviated = not full and ("change_cipher_spec" in steps or echoed)
+    if abbreviated:
+        return "ticket" if hello.session_ticket else "session_id" if echoed else "none"
+    # a hello that offers TLS 1.3 carries a session id for middleboxes, which asks for nothing (RFC 8446 4.1.2)
+    asked = hello.session_ticket or (hello.session_id and not names.is_tls13(account.offered_max))
+    return "declined" if full and asked else "none"
+
+
+def _early_data(account: Account, flight: ClientFlight) -> str:
+    """What became of 0-RTT data, as far as it shows: a retry rejects it, an EndOfEarlyData ends what was accepted."""
+    if account.hello is None or not account.hello.early_data:
+        return "none"
+    if account.retry is not None or (account.server_hello is not None and not account.is_tls13):
+        return "rejected"
+    if flight.early_accepted:
+        return "accepted"
+    return "offered" if account.server_hello is None else "unknown"
+
+
+def _server_flight(account: Account) -> Row:
+    """What a server's clear flight tells; TLS 1.3 seals it."""
+    hello, server = account.hello, account.server_hello
+    visible = server is not None and not account.is_tls13
+    done = "server_hello_done" in account.server.steps
+    return {
+        "ocsp_stapled": True if account.stapled else False if visible and done else None,
+        "secure_renegotiation": bool(hello and hello.secure_renegotiation and server and server.secure_renegotiation)
+        if visible
+        else None,
+    }
+
+
+def _client_auth(account: Account) -> str:
+    if account.server_hello is None:
+        return "unknown"
+    if account.is_tls13:
+        return "hidden"
+    if account.certificate_request is None:
+        settled = "server_hello_done" in account.server.steps or "change_cipher_spec" in account.server.steps
+        return "not_requested" if settled else "unknown"
+    if account.client_chain is not None:
+        return "certificate" if account.client_chain else "no_certificate"
+    if any(alert.sender == CLIENT and alert.code == 41 for alert in account.alerts):
+        return "no_certificate"  # SSL 3.0 says it by an alert (RFC 6101 5.6.6)
+    return "requested"
+
+
+def _chain(account: Account) -> Row:
+    chain = account.chain
+    prints = [fingerprint(der) for der in chain or ()]
+    return {
+        "certificate_sha256": prints[0] if prints else None,
+        "chain_sha256": ",".join(prints) or None,
+        "chain_length": None if chain is None else len(chain),
+        "chain_bytes": None if chain is None else sum(map(len, chain)),
+        "client_certificate_sha256": fingerprint(account.client_chain[0]) if account.client_chain else None,
+    }
+
+
+def _history(account: Account, verdict: Verdict) -> str:
+    """The letters until the handshake ended; all of them where it did not."""
+    stop = verdict.end.time if verdict.end else account.conversation.last_time
+    return "".join([letter for letter, time in account.history if time <= stop])
+
+
+def _verdict(account: Account, verdict: Verdict) -> Row:
+    alert = verdict.alert
+    return {
+        "outcome": verdict.outcome.value,
+        "certainty": verdict.certainty and verdict.certainty.value,
+        "failure_phase": verdict.phase and verdict.phase.value,
+        "failure_side": verdict.side and verdict.side.value,
+        "failure_mechanism": verdict.mechanism and verdict.mechanism.value,
+        "alert": None if alert is None else names.alert_name(alert),
+        "alert_code": alert,
+        "completeness": completeness(account, verdict).value,
+        "reason": verdict.reason,
+    }
+
+
+# -- what belongs to a handshake ----------------------------------------------------------------------------------
+
+
+def _place(done: Finished, data: Data) -> Row:
+    """The columns that say which handshake, which packet, when."""
+    offset = (data.time - done.account.hello_first.time) / MS
+    return {"id": done.id, "frame": data.frame, "time": data.time, "offset_ms": offset}
+
+
+def record_rows(done: Finished) -> Iterator[Row]:
+    """The rows of the `records` table."""
+    for record, sender, sealed in done.account.records:
+        yield _place(done, record.first) | {
+            "sender": sender,
+            "content_type": names.content_type_name(record.content_type),
+            "record_version": names.version_name(record.version),
+            "length": record.length,
+            "sealed": sealed,
+        }
+
+
+def message_rows(done: Finished) -> Iterator[Row]:
+    """The rows of the `messages` table; of TLS 1.3's sealed records those until the end, and each side's next one."""
+    end = done.verdict.end
+    behind: set[str] = set()
+    for data, sender, name, length, version in done.account.messages:
+        if name == "sealed" and end is not None and data.frame > end.frame:
+            if sender in behind:
+                continue
+            behind.add(sender)
+        yield _place(done, data) | {
+            "sender": sender,
+            "message": name,
+            "length": length,
+            "record_version": names.version_name(version),
+        }
+
+
+def alert_rows(done: Finished) -> Iterator[Row]:
+    """The rows of the `alerts` table: in clear, sealed (up to TLS 1.2 the record's type shows), and inferred."""
+    account = done.account
+    shown = [*account.alerts, *account.client.sealed_alerts, *account.server.sealed_alerts]
+    for alert in sorted(shown, key=lambda alert: alert.position):
+        yield _alert_row(done, alert, encrypted=alert.code is None)
+    for sender, record in _inferred_alerts(account, done.verdict):
+        yield _alert_row(done, SeenAlert(record.first, sender, None, None, 0), encrypted=True) | {"inferred": True}
+
+
+def _alert_row(done: Finished, alert: SeenAlert, *, encrypted: bool) -> Row:
+    conversation, end = done.account.conversation, done.verdict.end
+    established = done.verdict.outcome is Outcome.ESTABLISHED
+    after = established and (end is None or alert.data.frame > end.frame)
+    return {
+        "id": done.id, "capture": conversation.capture, "transport": "tcp", "stream": conversation.number,
+        "frame": alert.data.frame, "time": alert.data.time, "sender": alert.sender,
+        "level": None if alert.level is None else LEVELS.get(alert.level),
+        "description": None if alert.code is None else names.alert_name(alert.code),
+        "code": alert.code, "encrypted": encrypted, "decrypted": False, "inferred": False,
+        "phase": "after" if after else "during",
+    }  # fmt: skip
+
+
+def _inferred_alerts(account: Account, verdict: Verdict) -> Iterator[tuple[str, Record]]:
+    """TLS 1.3: the record that a hidden refusal rests on, and alert-sized records that a side closed with."""
+    if not account.is_tls13 or account.server_hello is None:
+        return
+    expect = flights.sizes(account)
+    for sender in (CLIENT, SERVER):
+        side = account.side(sender)
+        last = side.sealed[-1] if side.sealed else None
+        refused = verdict.mechanism is Mechanism.HIDDEN_ALERT and verdict.side is not None and verdict.side == sender
+        padded = flights.server_pads(account)
+        if last is not None and expect.is_alert(last, padded or refused) and (side.closed is not None or refused):
+            yield sender, last
+
+
+def note_rows(done: Finished) -> Iterator[Row]:
+    """The rows of the `notes` table that belong to one handshake."""
+    conversation = done.account.conversation
+    for kind, data, detail in done.account.oddities:
+        yield {
+            "id": done.id, "capture": conversation.capture, "transport": "tcp", "stream": conversation.number,
+            "frame": data.frame, "time": data.time, "kind": kind, "detail": detail,
+        }  # fmt: skip
+    for gap in [*done.account.client.gaps, *done.account.server.gaps]:
+        role = done.account.role(gap.side)
+        why = "cut off by the snapshot length" if gap.cause == "snaplen" else "not in the capture"
+        yield {
+            "id": done.id, "capture": conversation.capture, "transport": "tcp", "stream": conversation.number,
+            "frame": gap.frame, "time": gap.time, "kind": "gap",
+            "detail": f"{gap.length} bytes of the {role}, from stream offset {gap.offset}, are {why}",
+        }  # fmt: skip

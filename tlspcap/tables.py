@@ -1,0 +1,209 @@
+"""Results to DataFrames: rows gathered as columns, then built with the dtypes that `schema` declares."""
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tlspcap import rows, schema
+from tlspcap.errors import ArgumentError
+from tlspcap.rows import Finished, Row
+from tlspcap.schema import TABLES, Column, Table
+from tlspcap.selection import Selection
+from tlspcap.tls import certificates
+
+MAX_SNIS = 100  # distinct names kept per certificate
+
+_PACKED = {"float64": "d", "int64": "q", "int32": "l", schema.TIME: "q"}  # columns that need no Python object a cell
+
+
+class Columns:
+    """The cells of one table, a column at a time: what `add` takes as rows, `frame` gives as a DataFrame."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.cells: dict[str, Any] = {c.name: _cells(c) for c in table.columns}
+        self.count = 0
+
+    def add(self, row: Row) -> None:
+        """Take one row; it names every column of the table but `handshake`."""
+        cells = self.cells
+        for name, value in row.items():
+            cells[name].append(value)
+        self.count += 1
+
+    def frame(self) -> pd.DataFrame:
+        """Build the DataFrame."""
+        data = {c.name: series(c, self.cells[c.name]) for c in self.table.columns if c.name != "handshake"}
+        return pd.DataFrame(data, index=pd.RangeIndex(self.count), copy=False)
+
+
+def _cells(column: Column) -> Any:
+    code = _PACKED.get(column.dtype)
+    nullable_time = column.dtype == schema.TIME and column not in (schema.WHEN,)
+    return array(code) if code and not nullable_time else []
+
+
+def series(column: Column, cells: Any) -> Any:
+    """One column's cells as an array of the dtype that the schema declares."""
+    if column.dtype == schema.TIME:
+        return _times(cells)
+    if column.dtype == schema.DATE:
+        return pd.DatetimeIndex(cells, dtype=schema.DATE)
+    if isinstance(cells, array):
+        return np.asarray(cells).astype(column.dtype)
+    if column.values:
+        return pd.Categorical(cells, categories=list(column.values))
+    return pd.array(cells, dtype=column.dtype)
+
+
+def _times(cells: Any) -> pd.DatetimeIndex:
+    values = np.array([np.iinfo(np.int64).min if cell is None else cell for cell in cells], dtype=np.int64)
+    return pd.DatetimeIndex(values.view("datetime64[ns]")).tz_localize("UTC")
+
+
+def empty(name: str) -> pd.DataFrame:
+    """An empty table with the contract's columns and dtypes.
+
+    >>> empty("alerts").columns[:3].tolist()
+    ['id', 'handshake', 'capture']
+    """
+    return _numbered(TABLES[name], Columns(TABLES[name]).frame(), {})
+
+
+class Builder:
+    """Gathers finished handshakes and notes; `frames` gives the tables that were asked for."""
+
+    def __init__(self, names: Iterable[str] | None = None) -> None:
+        wanted = list(TABLES) if names is None else list(names)
+        for name in wanted:
+            if name not in TABLES:
+                raise ArgumentError(f"tables: no table {name!r}; there are {', '.join(TABLES)}")
+        self.names = wanted
+        self._columns = {name: Columns(TABLES[name]) for name in {*wanted, "handshakes"}}
+        self._parts = {name: parts for name, parts in _PARTS.items() if name in wanted}
+        self._certificates = Presented() if "certificates" in wanted else None
+        self._servers: set[tuple[str, int]] = set()
+
+    def __len__(self) -> int:
+        """Handshakes taken so far."""
+        return self._columns["handshakes"].count
+
+    def add(self, done: Finished, select: Selection | None = None) -> None:
+        """Take one handshake, if it is selected."""
+        row = rows.handshake_row(done)
+        self._servers.add((row["server_ip"], row["server_port"]))
+        if select is not None and not select.keeps(row):
+            return
+        self._columns["handshakes"].add(row)
+        for name, parts in self._parts.items():
+            columns = self._columns[name]
+            for part in parts(done):
+                columns.add(part)
+        if self._certificates is not None:
+            self._certificates.add(done, row["sni"])
+
+    def serves_tls(self, address: str, port: int) -> bool:
+        """Whether some handshake went to this server, selected or not."""
+        return (address, port) in self._servers
+
+    def note(self, kind: str, detail: str, **where: Any) -> None:
+        """Take one note that belongs to no handshake; `where` holds capture, stream, frame, time."""
+        if "notes" in self._columns:
+            blank: Row = dict.fromkeys(schema.NOTES.names)
+            del blank["handshake"]
+            self._columns["notes"].add(blank | {"transport": "tcp", "kind": kind, "detail": detail} | where)
+
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """Build the tables, handshakes numbered in order of time, then frame."""
+        handshakes = self._columns["handshakes"].frame()
+        handshakes = handshakes.sort_values(["time", "frame"], kind="stable", ignore_index=True)
+        handshakes.index.name = "handshake"
+        numbers = dict(zip(handshakes["id"], handshakes.index, strict=True))
+        frames = {"handshakes": handshakes}
+        if self._certificates is not None:
+            frames["certificates"] = self._certificates.frame()
+            for trouble in self._certificates.troubles:
+                self.note("odd_certificate", trouble)
+        for name in self.names:
+            if name not in frames:
+                frames[name] = _numbered(TABLES[name], self._columns[name].frame(), numbers)
+        return frames
+
+
+def _numbered(table: Table, frame: pd.DataFrame, numbers: Mapping[str, int]) -> pd.DataFrame:
+    """Fill in `handshake` where a table has it, and put its rows in the order of the handshakes."""
+    if "handshake" not in table.names:
+        return frame.rename_axis(table.index) if table.index else frame
+    found = pd.Series([numbers.get(key) for key in frame["id"].tolist()], dtype="Int64")
+    frame.insert(table.names.index("handshake"), "handshake", found)
+    frame = frame.sort_values("handshake", kind="stable", ignore_index=True)
+    return frame.astype({"handshake": table["handshake"].dtype})
+
+
+class Presented:
+    """The distinct certificates that were presented, each described once."""
+
+    def __init__(self) -> None:
+        self.troubles: list[str] = []
+        self._seen: dict[tuple[str, str], _Presentation] = {}
+
+    def add(self, done: Finished, sni: str | None) -> None:
+        """Take the certificates of one handshake."""
+        account = done.account
+        for role, chain in (("server", account.chain), ("client", account.client_chain)):
+            for der in chain or ():
+                key = (rows.fingerprint(der), role)
+                entry = self._seen.get(key)
+                if entry is None:
+                    entry = self._seen[key] = _Presentation(der)
+                entry.seen(account.hello_first.time, sni)
+
+    def frame(self) -> pd.DataFrame:
+        """Build the `certificates` table, in order of first appearance; `troubles` says what could not be read."""
+        columns = Columns(schema.CERTIFICATES)
+        for row in self._rows():
+            columns.add(row)
+        return columns.frame()
+
+    def _rows(self) -> Iterator[Row]:
+        for (sha256, role), entry in sorted(self._seen.items(), key=lambda item: item[1].first):
+            facts = certificates.describe(entry.der)
+            if facts.trouble:
+                self.troubles.append(f"certificate {sha256}: {facts.trouble}")
+            yield {
+                "sha256": sha256, "role": role, "subject": facts.subject, "issuer": facts.issuer,
+                "serial": facts.serial, "san": ",".join(facts.san) or None,
+                "not_before": facts.not_before, "not_after": facts.not_after,
+                "key_type": facts.key_type, "key_bits": facts.key_bits,
+                "signature_algorithm": facts.signature_algorithm, "self_signed": facts.self_signed,
+                "is_ca": facts.is_ca, "first_seen": entry.first, "last_seen": entry.last,
+                "handshakes": entry.count, "snis": ",".join(sorted(entry.snis)) or None,
+            }  # fmt: skip
+
+
+class _Presentation:
+    """When and under which names one certificate was presented."""
+
+    __slots__ = ("count", "der", "first", "last", "snis")
+
+    def __init__(self, der: bytes) -> None:
+        self.der, self.count = der, 0
+        self.first, self.last = (1 << 63) - 1, -(1 << 63)
+        self.snis: set[str] = set()
+
+    def seen(self, time: int, sni: str | None) -> None:
+        self.count += 1
+        self.first, self.last = min(self.first, time), max(self.last, time)
+        if sni is not None and len(self.snis) < MAX_SNIS:
+            self.snis.add(sni)
+
+
+_PARTS = {
+    "records": rows.record_rows,
+    "messages": rows.message_rows,
+    "alerts": rows.alert_rows,
+    "notes": rows.note_rows,
+}
