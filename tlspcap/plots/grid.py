@@ -50,7 +50,7 @@ def matrix(
     down, across = group(handshakes, rows), group(handshakes, columns)
     shown = (down.codes < MOST_ROWS) & (across.codes < MOST_COLUMNS)
     height, width = min(len(down.index), MOST_ROWS), min(len(across.index), MOST_COLUMNS)
-    names = [_name(rows, value) for value in down.index[:height]]
+    names = [_name(rows, value, 48) for value in down.index[:height]]
     gutter = 0.5 + 0.08 * max(map(len, names), default=0)
     ax = canvas(ax, gutter + 1.7 * max(width, 2), 1.6 + 0.55 * max(height, 2))
     if not len(handshakes):
@@ -58,7 +58,7 @@ def matrix(
     table = handshakes[["outcome", "alert"]].assign(row=down.codes, column=across.codes)[shown]
     for _, cell in table.groupby(["row", "column"]):
         _cell(ax, int(cell["row"].iloc[0]), int(cell["column"].iloc[0]), cell)
-    _axes(ax, names, [_name(columns, value) for value in across.index[:width]])
+    _axes(ax, names, [_name(columns, value, 18) for value in across.index[:width]])
     hidden = len(handshakes) - int(shown.sum())
     headline(
         ax, f"Outcome by {label(rows)} and {label(columns)}",
@@ -69,8 +69,8 @@ def matrix(
     return ax
 
 
-def _name(column: str, value: object) -> str:
-    return NOT_CHOSEN.get(column, "NA") if pd.isna(value) else label(value, 48)  # type: ignore[call-overload]
+def _name(column: str, value: object, limit: int) -> str:
+    return NOT_CHOSEN.get(column, "NA") if pd.isna(value) else label(value, limit)  # type: ignore[call-overload]
 
 
 def _cell(ax: "Axes", row: int, column: int, cell: pd.DataFrame) -> None:

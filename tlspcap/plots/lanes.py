@@ -52,18 +52,14 @@ def failure_ratio(
     y = np.arange(len(shown))
     ax.barh(y, shown["failure_ratio"].fillna(0), height=0.44, color=COLOURS["failed"])
     _whiskers(ax, y, shown["ci_low"].to_numpy(), shown["ci_high"].to_numpy())
-    highest = np.nanmax(shown[["ci_high", "failure_ratio"]].to_numpy(), initial=0.02)
-    ax.set_xlim(0, 1.0 if highest > 0.6 else highest * 1.15)
+    highest = shown["ci_high"].fillna(shown["failure_ratio"]).fillna(1.0).max()
+    ax.set_xlim(0, 1.0 if highest > 0.6 else max(highest * 1.15, 1e-4))
     ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
-    ax.set_xlabel("handshakes that failed")
-    _lanes(ax, shown.index, [_ratio_note(row) for _, row in shown.iterrows()], len(table))
+    ax.set_xlabel(f"share that failed, with 95 % {'interval clustered by client' if by_client else 'Wilson interval'}")
+    _lanes(ax, shown.index, [_ratio_note(row) for _, row in shown.iterrows()])
     totals = table[["failed", "established", "unknown"]].sum()
-    interval = "95 % interval, clustered by client" if by_client else "95 % Wilson interval"
-    headline(
-        ax, f"Failed handshakes{_by(by)}",
-        f"{totals['failed']:,} of {totals['failed'] + totals['established']:,} failed, "
-        f"{totals['unknown']:,} unknown left out; line: {interval}",
-    )  # fmt: skip
+    base = f"{totals['failed']:,} of {totals['failed'] + totals['established']:,} failed"
+    headline(ax, f"Failed handshakes{_by(by)}", f"{base}, {totals['unknown']:,} unknown left out{_more(len(table))}")
     return ax
 
 
@@ -110,13 +106,14 @@ def latency(
         inside = values[groups.codes == lane]
         _distribution(ax, lane, np.sort(inside[~np.isnan(inside)]), colour)
     _logarithmic(ax, np.maximum(measured, FLOOR_MS))
+    ax.set_xlabel("line: median, band: middle half, dot: one handshake")
     notes = [("", f"n = {n:,}", f"{excluded:,} excluded" if excluded else "")
              for n, excluded in zip(table["n"], table["excluded"], strict=True)]  # fmt: skip
-    _lanes(ax, groups.index[:lanes], notes[:lanes], len(groups.index))
+    _lanes(ax, groups.index[:lanes], notes[:lanes])
     headline(
         ax, f"{_MEASURE_TITLES.get(measure, measure)}{_by(by)}",
         f"{counted(int(table['n'].sum()), f'{outcome} handshake' if outcome else 'handshake')}, "
-        f"{table['excluded'].sum():,} excluded; line: median, band: middle half, dot: a handshake",
+        f"{table['excluded'].sum():,} excluded{_more(len(groups.index))}",
     )  # fmt: skip
     return ax
 
@@ -160,11 +157,12 @@ def timeline(handshakes: pd.DataFrame, by: By = "version", ax: "Axes | None" = N
             linestyle="none", marker=marker, markersize=size, alpha=alpha,
             color=COLOURS[outcome], markeredgewidth=0, label=f"{rows.sum():,} {outcome}", rasterized=True,
         )  # fmt: skip
+    _time_limits(ax, when[~np.isnat(when)])
     locator = AutoDateLocator(minticks=3, maxticks=9)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    _lanes(ax, groups.index[:lanes], _outcome_notes(handshakes, groups)[:lanes], len(groups.index))
-    headline(ax, f"Handshakes over time{_by(by)}", _span(handshakes["time"]))
+    _lanes(ax, groups.index[:lanes], _outcome_notes(handshakes, groups)[:lanes])
+    headline(ax, f"Handshakes over time{_by(by)}", _span(handshakes["time"]) + _more(len(groups.index)))
     ax.legend(
         loc="upper left", bbox_to_anchor=(0, 0), ncols=3, frameon=False, handletextpad=0.1, columnspacing=1.2,
         borderaxespad=2.2, borderpad=0, reverse=True,
@@ -193,12 +191,17 @@ def _height(lanes: int, each: float = 0.45) -> float:
 
 def _by(by: By) -> str:
     names = [] if by is None else [by] if isinstance(by, str) else list(by)
-    return f" by {label(', '.join(names), 60)}" if names else ""
+    return f" by {label(', '.join(names), 36)}" if names else ""
 
 
-def _lanes(ax: "Axes", index: pd.Index, notes: list[Note], of: int) -> None:
-    """Name each lane on the left, put its numbers on the right, and say when there are more lanes than fit."""
-    ax.set_yticks(range(len(index)), [label(value) for value in index])
+def _more(lanes: int) -> str:
+    """Say when there are more lanes than are shown."""
+    return f"; the first {MOST_LANES} of {lanes:,} groups shown" if lanes > MOST_LANES else ""
+
+
+def _lanes(ax: "Axes", index: pd.Index, notes: list[Note]) -> None:
+    """Name each lane on the left and put its numbers on the right."""
+    ax.set_yticks(range(len(index)), [label(value, 36) for value in index])
     ax.set_ylim(len(index) - 0.5, -0.5)
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x", color=COLOURS["faint"], linewidth=0.8)
@@ -209,9 +212,6 @@ def _lanes(ax: "Axes", index: pd.Index, notes: list[Note], of: int) -> None:
         ax.annotate(lead, (1, lane), (start - 8, 0), ha="right", fontweight="bold", **right)
         text = ax.annotate(note, (1, lane), (start, 0), **right)
         ax.annotate(aside, (1, 0.5), (8, 0), xycoords=text, color=COLOURS["muted"], fontsize=8.5, **place)
-    if of > len(index):
-        more = f"{of - len(index):,} more not shown"
-        ax.annotate(more, (0, len(index) - 0.5), (-6, -4), **{**right, "ha": "right", "va": "top", "fontsize": 8.5})
 
 
 def _ratio_note(row: "pd.Series[float]") -> Note:
@@ -229,7 +229,7 @@ def _outcome_notes(handshakes: pd.DataFrame, groups: Groups) -> list[Note]:
     )
     unknown = n - failed - established
     return [
-        ("", f"{f:,} of {f + e:,} failed", f"+ {u:,} unknown" if u else "")
+        ("", f"{f:,} of {f + e:,} failed" if f + e else "none decided", f"+ {u:,} unknown" if u else "")
         for f, e, u in zip(failed, established, unknown, strict=True)
     ]
 
@@ -267,6 +267,14 @@ def _logarithmic(ax: "Axes", values: NDArray[np.float64]) -> None:
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high - low + 2 * room < 3 else (1,)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(lambda value, _: duration(value))
+
+
+def _time_limits(ax: "Axes", when: "NDArray[np.datetime64]") -> None:
+    """Leave some room at both ends: half a second where all happened at once, for matplotlib would show years."""
+    if len(when):
+        first, last = when.min(), when.max()
+        room = (last - first) * 0.03 if last > first else np.timedelta64(500, "ms")
+        ax.set_xlim(first - room, last + room)
 
 
 def _span(time: "pd.Series[pd.Timestamp]") -> str:
