@@ -1,0 +1,184 @@
+"""TCP segments of a capture file, chunk after chunk -> one Conversation, with its events, for each that speaks TLS.
+
+Every packet gets its conversation number (`numbering`); conversations wait until a hello shows that they are TLS
+(`undecided`); those are followed (`streams`), the others only counted. Results do not depend on where chunks end.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tlspcap.transport import Conversation, Endpoint, Event
+from tlspcap.wire.columns import AddressBook, Int64, Segments
+from tlspcap.wire.hello import Mask
+from tlspcap.wire.numbering import Numbered, Numbering, endpoint_parts
+from tlspcap.wire.streams import LINGER, Streams
+from tlspcap.wire.undecided import FOLLOWED, OVER, Sample, Undecided, block_of
+from tlspcap.wire.waiting import Blocks
+
+__all__ = ["LINGER", "Conflict", "FlowFacts", "Flows"]
+
+MAX_CONFLICTS = 1_000  # conflicts kept
+
+
+class Conflict(NamedTuple):
+    """A side sent other bytes for a place in its stream than were seen there first."""
+
+    number: int  # conversation number
+    side: int
+    frame: int  # the first packet that did
+
+
+@dataclass(slots=True)
+class FlowFacts:
+    """What is known of the conversations of one capture file as a whole."""
+
+    segments: int = 0  # TCP segments
+    payload: int = 0  # their payload bytes on the wire
+    conversations: int = 0
+    tls: int = 0  # conversations with a hello
+    ports: Counter[int] = field(default_factory=Counter)  # conversations without a hello, by the server's port
+    samples: list[Sample] = field(default_factory=list)  # of them, those that speak HTTP or records of TLS
+    conflicts: list[Conflict] = field(default_factory=list)
+    dismissed_early: int = 0  # conversations dismissed undecided because too many packets waited
+
+
+class _Group(NamedTuple):
+    """The rows of one followed conversation in a chunk."""
+
+    number: int
+    low: int
+    high: int
+
+
+class Flows:
+    """Finds the TLS conversations of one capture file and puts each one's bytes in order.
+
+    >>> from tlspcap.wire.columns import AddressBook
+    >>> flows = Flows("example.pcap", AddressBook())
+    >>> [conversation.number for conversation, events in flows.finish()]
+    []
+    """
+
+    def __init__(self, capture: str, book: AddressBook) -> None:
+        self.capture = capture
+        self.clock = 0  # ns, the largest time of a segment so far
+        self._book = book
+        self._numbering = Numbering()
+        self._undecided = Undecided()
+        self._followed: dict[int, Streams] = {}
+        self._facts = FlowFacts()
+
+    def take(self, segments: Segments) -> Iterator[tuple[Conversation, Iterator[Event]]]:
+        """Take the next chunk; yield each TLS conversation it touches, by first row, with the events to consume.
+
+        Events are made as they are consumed, so that `conversation.done`, set in the middle, takes effect with the
+        next packet. `conversation.over` is true after the last event of a conversation; one that is over by time is
+        yielded once more for that.
+        """
+        if not len(segments):
+            return
+        numbered = self._numbering.number(segments)
+        clock = np.maximum.accumulate(np.maximum(segments.time, self.clock))
+        waited = self._undecided.look(segments, numbered, clock)
+        self._begin(waited)
+        self.clock = int(clock[-1])
+        self._facts.segments += len(segments)
+        self._facts.payload += int(segments.length.sum())
+        replaced = {number for number in numbered.replaced if number in self._followed}
+        yield from self._work(segments, numbered, clock, replaced, waited)
+        ended = [at for at, streams in self._followed.items() if at in replaced or self.clock > streams.deadline]
+        yield from self._end(ended)
+
+    def finish(self) -> Iterator[tuple[Conversation, Iterator[Event]]]:
+        """End what is still open, after the last chunk: yield each conversation with its last events."""
+        yield from self._end(list(self._followed))
+
+    def summary(self) -> FlowFacts:
+        """Return what is known so far of all conversations, for notes."""
+        facts, table, state = self._facts, self._numbering.table, self._undecided.table["state"]
+        facts.conversations = table.rows
+        facts.tls = int(np.count_nonzero((state == FOLLOWED) | (state == OVER)))
+        plain = (state != FOLLOWED) & (state != OVER)
+        facts.ports = Counter(dict(zip(*self._server_ports(plain), strict=True)))
+        facts.samples = sorted(self._undecided.samples.values(), key=lambda sample: sample.number)
+        facts.dismissed_early = self._undecided.dismissed_early
+        return facts
+
+    def endpoints(self, number: int) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
+        """Return address and port of a conversation's opener and of the other side, whether or not it is TLS."""
+        opener, other = (endpoint_parts(endpoint) for endpoint in self._numbering.endpoints(number))
+        return (self._book.bytes(opener[0]), opener[1]), (self._book.bytes(other[0]), other[1])
+
+    def _begin(self, found: Iterable[int]) -> None:
+        """Begin to follow conversations that turned out to be TLS."""
+        frames, times = self._undecided.table["frame"], self._undecided.table["time"]
+        for number in found:
+            opener, other = (Endpoint(*parts) for parts in self.endpoints(number))
+            frame, time = int(frames[number]), int(times[number])
+            conversation = Conversation(number, self.capture, opener, other, frame, time, time)
+            self._followed[number] = Streams(conversation)
+
+    def _work(
+        self, segments: Segments, numbered: Numbered, clock: Int64, replaced: set[int], waited: dict[int, Blocks]
+    ) -> Iterator[tuple[Conversation, Iterator[Event]]]:
+        """Yield the followed conversations that have rows in a chunk."""
+        rows = np.flatnonzero(self._undecided.table["state"][numbered.number] == FOLLOWED)
+        rows, groups = _grouped(rows, numbered.number[rows])
+        block = block_of(segments, clock, numbered.side, rows)
+        for number, low, high in groups:
+            parts = [*waited.get(number, ()), (block[:, low:high], segments.buffer)]
+            yield from self._hand_out(number, parts, ends=number in replaced)
+
+    def _end(self, numbers: Iterable[int]) -> Iterator[tuple[Conversation, Iterator[Event]]]:
+        """Yield conversations that are over, by number, with what they still held."""
+        for number in sorted(numbers):
+            yield from self._hand_out(number, [], ends=True)
+
+    def _hand_out(self, number: int, parts: Blocks, ends: bool) -> Iterator[tuple[Conversation, Iterator[Event]]]:
+        """Yield one conversation with its events; forget it when it is over."""
+        streams = self._followed[number]
+        events = _events(streams, parts, ends)
+        yield streams.conversation, events
+        for _ in events:  # what the consumer left
+            pass
+        if streams.conversation.over:
+            self._forget(number, streams)
+
+    def _forget(self, number: int, streams: Streams) -> None:
+        """Leave only the number of a conversation that is over."""
+        del self._followed[number]
+        self._undecided.table["state"][number] = OVER
+        room = MAX_CONFLICTS - len(self._facts.conflicts)
+        self._facts.conflicts += [Conflict(number, side, frame) for side, frame in streams.conflicts()][:room]
+
+    def _server_ports(self, chosen: Mask) -> tuple[list[int], list[int]]:
+        """Return the ports of chosen conversations, and how many have each: the opener's peer's port."""
+        table = self._numbering.table
+        other = np.where(table["opener_low"], table["high"], table["low"])[chosen] & 0xFFFF
+        ports, counts = np.unique(other, return_counts=True)
+        return ports.tolist(), counts.tolist()
+
+
+def _events(streams: Streams, parts: Blocks, ends: bool) -> Iterator[Event]:
+    """Yield what blocks of rows make, then, if the conversation ends with them, what is left of it."""
+    for block, buffer in parts:
+        yield from streams.events(block, buffer.data)
+    if ends or streams.over:
+        yield from streams.finish()
+        streams.conversation.over = True
+
+
+def _grouped(rows: Int64, number: Int64) -> tuple[Int64, list[_Group]]:
+    """Sort rows by conversation, in order of its first row; return them with each conversation's range."""
+    code, numbers = pd.factorize(number)
+    # A stable sort of 16-bit numbers takes linear time in numpy.
+    code = code.astype(np.uint16 if len(numbers) <= 1 << 16 else np.int64)
+    counts = np.bincount(code, minlength=len(numbers))
+    highs = np.cumsum(counts)
+    ranges = zip(numbers.tolist(), (highs - counts).tolist(), highs.tolist(), strict=True)
+    return rows[np.argsort(code, kind="stable")], [_Group(*group) for group in ranges]

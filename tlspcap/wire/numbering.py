@@ -1,0 +1,229 @@
+"""Numbers conversations as Wireshark does: a SYN with a new initial number starts one, all else joins the newest.
+
+Wireshark's tcp.stream counts, per capture file and from 0, each pair of endpoints on its first packet. A SYN without
+ACK whose sequence number is not the first one known of its sender starts a new conversation of the same endpoints;
+a SYN-ACK never does. The first sequence number known of a side is that of its SYN; else that of its first packet,
+less one; or the first ACK number that the other side sent before, less one. (Wireshark 4.0, checked by its output.)
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tlspcap.wire.columns import Int64, Segments
+
+SYN, ACK = 2, 16
+PORT_BITS = 16
+_FEW_ADDRESSES = 1 << 15  # so many fit, each with a port, into half of an int64
+
+Column = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+
+
+class Table:
+    """Growing columns with names: one row of some tens of bytes for each conversation ever numbered."""
+
+    def __init__(self, **dtypes: npt.DTypeLike) -> None:
+        self.rows = 0
+        self._columns = {name: np.zeros(1024, dtype=dtype) for name, dtype in dtypes.items()}
+
+    def __getitem__(self, name: str) -> Column:
+        return self._columns[name][: self.rows]
+
+    def append(self, count: int, **values: npt.ArrayLike) -> None:
+        """Add rows; columns without values get zeros."""
+        before, self.rows = self.rows, self.rows + count
+        for name, column in self._columns.items():
+            if self.rows > len(column):
+                more = np.zeros(max(count, len(column)), dtype=column.dtype)
+                self._columns[name] = np.concatenate([column, more])
+            if name in values:
+                self._columns[name][before : self.rows] = values[name]
+
+
+class Numbered(NamedTuple):
+    """The conversation of each segment of a chunk, and the conversations that began in it."""
+
+    number: Int64  # conversation number of each segment
+    side: Int64  # 0 where the opener sent it: the SYN's sender, else a SYN-ACK's receiver, else who was seen first
+    begun: Int64  # row of the first segment of each conversation that began here, in order of their numbers
+    replaced: list[int]  # conversations that a newer one of the same endpoints ended
+
+
+class _Units(NamedTuple):
+    """The rows between two SYNs of one pair of endpoints share a unit, and so a conversation number."""
+
+    unit: Int64  # of each row: the pair's code before the first of `syns`, a code of its own from each of them on
+    pair: Int64  # of each unit
+    syns: Int64  # row of the SYN that begins each unit from `pairs` on, by pair, then row
+    pairs: int
+
+
+class Numbering:
+    """Gives each TCP segment of a capture file its conversation number, chunk after chunk."""
+
+    def __init__(self) -> None:
+        self._newest: dict[int, int] = {}  # both endpoints, packed -> newest conversation number
+        # An endpoint is an address number and a port, packed; low and high order them; firsts are sequence numbers.
+        self.table = Table(low=np.int64, high=np.int64, opener_low=np.bool_, low_first=np.int64, high_first=np.int64)
+
+    def number(self, segments: Segments) -> Numbered:
+        """Number the segments of a chunk that follows the ones before."""
+        source = segments.source.astype(np.int64) << PORT_BITS | segments.source_port
+        target = segments.target.astype(np.int64) << PORT_BITS | segments.target_port
+        from_low = source <= target
+        code, lows, highs = _pairs(np.minimum(source, target), np.maximum(source, target))
+        keys = [low << 48 | high for low, high in zip(lows.tolist(), highs.tolist(), strict=True)]
+        known = np.array([self._newest.get(key, -1) for key in keys], dtype=np.int64)
+
+        first_row = np.flatnonzero(np.diff(np.maximum.accumulate(code), prepend=-1))
+        units = _units(code, _syns_to_judge(segments.flags, code, known, first_row))
+        firsts = self._firsts(segments, from_low, units, known)
+        number, begun = self._numbers(segments, from_low, units, known, first_row, firsts)
+        unit_of_begun = units.unit[begun]
+        pair = units.pair[unit_of_begun]
+        synack = segments.flags[begun] & (SYN | ACK) == SYN | ACK
+        opener_low = from_low[begun] ^ synack
+        told = {"low_first": -1, "high_first": -1}
+        self.table.append(len(begun), low=lows[pair], high=highs[pair], opener_low=opener_low, **told)
+        self._remember_firsts(number, firsts)
+        replaced = self._register([keys[at] for at in pair.tolist()])
+        numbers = number[units.unit]
+        side = (from_low != self.table["opener_low"][numbers]).astype(np.int64)
+        return Numbered(numbers, side, begun, replaced)
+
+    def endpoints(self, number: int) -> tuple[int, int]:
+        """Return the endpoints of a conversation, opener first; see `endpoint_parts`."""
+        low, high = int(self.table["low"][number]), int(self.table["high"][number])
+        return (low, high) if self.table["opener_low"][number] else (high, low)
+
+    def _firsts(self, segments: Segments, from_low: Mask, units: _Units, known: Int64) -> Int64:
+        """Return for each unit the first sequence numbers that its rows tell of low and high, -1 where none does."""
+        firsts = np.full((len(units.pair), 2), -1, dtype=np.int64)
+        rows = np.flatnonzero(self._untold(units, known)[units.unit])
+        flags, unit, low_sent = segments.flags[rows], units.unit[rows], from_low[rows]
+        own = segments.seq[rows] - (flags & SYN == 0)
+        told = segments.ack[rows] - 1
+        for side in (0, 1):
+            mine = low_sent if side == 0 else ~low_sent
+            tells = np.flatnonzero(mine | (flags & ACK != 0))[::-1]
+            # The last value assigned to an index stays: backwards, that is the first row of each unit.
+            firsts[unit[tells], side] = np.where(mine[tells], own[tells], told[tells]) & 0xFFFF_FFFF
+        return firsts
+
+    def _untold(self, units: _Units, known: Int64) -> Mask:
+        """Whether a unit's rows may hold a first sequence number that matters."""
+        table, at = self.table, known[units.pair]
+        told = np.zeros(len(at), dtype=np.bool_)
+        seen = at >= 0
+        told[seen] = (table["low_first"][at[seen]] >= 0) & (table["high_first"][at[seen]] >= 0)
+        told[units.pairs :] = False
+        return ~told
+
+    def _numbers(
+        self, segments: Segments, from_low: Mask, units: _Units, known: Int64, first_row: Int64, firsts: Int64
+    ) -> tuple[Int64, Int64]:
+        """Return the number of each unit, and the first rows of those that begin a conversation."""
+        number = np.concatenate([known, np.full(len(units.syns), -1, dtype=np.int64)])
+        joins = dict(self._joins(segments, from_low, units, known, firsts))
+        fresh = [unit for unit in range(units.pairs, len(number)) if unit not in joins]
+        new = np.concatenate([np.flatnonzero(known < 0), np.array(fresh, dtype=np.int64)])
+        rows = np.concatenate([first_row, units.syns])[new]
+        order = np.argsort(rows)
+        number[new[order]] = self.table.rows + np.arange(len(new))
+        for unit, before in joins.items():
+            number[unit] = number[before]
+        return number, rows[order]
+
+    def _joins(
+        self, segments: Segments, from_low: Mask, units: _Units, known: Int64, firsts: Int64
+    ) -> Iterator[tuple[int, int]]:
+        """Yield (unit, unit before) for the SYNs that only repeat what their conversation's sender began with."""
+        pair, told = -1, [-1, -1]
+        for at, row in enumerate(units.syns.tolist(), start=units.pairs):
+            before = at - 1
+            if units.pair[at] != pair:
+                pair = before = int(units.pair[at])
+                told = _merge(self._told(int(known[pair])), firsts[pair].tolist())
+            side = 0 if from_low[row] else 1
+            if told[side] in (-1, int(segments.seq[row])):
+                told = _merge(told, firsts[at].tolist())
+                yield at, before
+            else:
+                told = firsts[at].tolist()
+
+    def _told(self, number: int) -> list[int]:
+        """Return the first sequence numbers known of a conversation's low and high endpoint."""
+        return [-1, -1] if number < 0 else [int(self.table[name][number]) for name in ("low_first", "high_first")]
+
+    def _remember_firsts(self, number: Int64, firsts: Int64) -> None:
+        """Fill in the first sequence numbers that were not known; the earliest unit of a conversation counts."""
+        for side, name in enumerate(("low_first", "high_first")):
+            column = self.table[name]
+            units = np.flatnonzero(firsts[:, side] >= 0)[::-1]
+            units = units[column[number[units]] < 0]
+            column[number[units]] = firsts[units, side]
+
+    def _register(self, keys: list[int]) -> list[int]:
+        """Make the conversations begun last the newest of their endpoints; return those they replace."""
+        replaced = []
+        for number, key in enumerate(keys, start=self.table.rows - len(keys)):
+            if key in self._newest:
+                replaced.append(self._newest[key])
+            self._newest[key] = number
+        return replaced
+
+
+def endpoint_parts(endpoint: int) -> tuple[int, int]:
+    """Return the address number and the port of an endpoint.
+
+    >>> endpoint_parts(3 << 16 | 443)
+    (3, 443)
+    """
+    return endpoint >> PORT_BITS, endpoint & 0xFFFF
+
+
+def _pairs(low: Int64, high: Int64) -> tuple[Int64, Int64, Int64]:
+    """Return each row's pair of endpoints as a code, in order of first appearance, and the codes' low and high ends."""
+    if not len(high) or high.max() < _FEW_ADDRESSES << PORT_BITS:
+        code, packed = pd.factorize(low << 32 | high)
+        return code.astype(np.int64), packed >> 32, packed & 0xFFFF_FFFF
+    ends, values = pd.factorize(np.concatenate([low, high]))
+    code, packed = pd.factorize(ends[: len(low)].astype(np.int64) * len(values) + ends[len(low) :])
+    return code.astype(np.int64), values[packed // len(values)], values[packed % len(values)]
+
+
+def _syns_to_judge(flags: Column, code: Int64, known: Int64, first_row: Int64) -> Int64:
+    """Return the rows of SYNs that may begin a conversation of endpoints seen before."""
+    syns: Int64 = np.flatnonzero(flags & (SYN | ACK) == SYN)
+    opening: Mask = (known[code[syns]] < 0) & (first_row[code[syns]] == syns)
+    judged: Int64 = syns[~opening]
+    return judged
+
+
+def _units(code: Int64, syns: Int64) -> _Units:
+    """Split the rows of each pair of endpoints at its SYNs."""
+    pairs = int(code.max(initial=-1)) + 1
+    every = np.arange(pairs, dtype=np.int64)
+    if not len(syns):
+        return _Units(code, every, syns, pairs)
+    split = np.zeros(pairs, dtype=np.bool_)
+    split[code[syns]] = True
+    rows = np.flatnonzero(split[code])
+    rows = rows[np.argsort(code[rows], kind="stable")]
+    judged = np.isin(rows, syns)
+    count = np.cumsum(judged)
+    # SYNs of the pairs before are none of this pair's: the count at each pair's first row is where it starts.
+    starts = np.flatnonzero(np.diff(code[rows], prepend=-1))
+    before: Int64 = np.repeat(count[starts] - judged[starts], np.diff(starts, append=len(rows)))
+    unit = code.copy()
+    unit[rows] = np.where(count == before, code[rows], pairs + count - 1)
+    ordered = rows[judged]
+    return _Units(unit, np.concatenate([every, code[ordered]]), ordered, pairs)
+
+
+def _merge(told: list[int], more: list[int]) -> list[int]:
+    return [old if old >= 0 else new for old, new in zip(told, more, strict=True)]

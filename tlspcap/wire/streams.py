@@ -1,0 +1,292 @@
+"""The two directions of one TCP conversation: its rows, in capture order, become Data, Gap and Closed events.
+
+Every decision rests on the rows so far, never on where a chunk of the capture ends.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from tlspcap.transport import UNKNOWN, Closed, Conversation, Data, Endpoint, Event
+from tlspcap.wire.columns import Int64
+from tlspcap.wire.direction import FAR, MASK, RESET_AHEAD, RESET_BEHIND, Direction, Piece
+from tlspcap.wire.hello import MAX_ALERT_SEGMENT, MIN_ALERT_SEGMENT, is_alert_segment
+
+FIN, SYN, RST, ACK = 1, 2, 4, 16  # RFC 9293 3.1
+
+# The rows of a block, one field each: what follows one conversation needs of a segment.
+FIELDS = ("frame", "time", "clock", "side", "seq", "ack", "flags", "start", "captured", "length")
+FRAME, TIME, CLOCK, SIDE, SEQ, ACKED, FLAGS, START, CAPTURED, LENGTH = range(len(FIELDS))
+Row = tuple[int, int, int, int, int, int, int, int, int, int]
+
+LINGER = 5_000_000_000  # ns that a conversation still gets packets after both FINs or a RST
+IDLE = 3_600_000_000_000  # ns without a packet, after which it is over
+SLICE = 64  # rows that become Python numbers at once, so that a conversation that is done stops soon
+BULK = 8_192  # rows of a done conversation that are counted at once
+REGULAR = 1 << 28  # bytes around the highest byte seen within which rows are counted at once
+
+NEVER = 1 << 62
+
+
+class Streams:
+    """Follows one conversation row by row.
+
+    Once the consumer sets `conversation.done`, bytes are put in order no more: from the next packet on, only FIN, RST
+    and segments that are one whole alert record make events, and repeats are counted no more.
+    """
+
+    __slots__ = (
+        "closing",
+        "conversation",
+        "deadline",
+        "last_frame",
+        "last_time",
+        "opening",
+        "over",
+        "settled",
+        "sides",
+    )
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        opener, other = conversation.opener, conversation.other
+        self.sides = (Direction(0, opener), Direction(1, other))
+        self.deadline = NEVER  # largest capture time at which a packet still belongs to the conversation
+        self.closing = False  # both FINs or a RST were seen
+        self.opening = False  # a SYN-ACK waits for its ACK
+        self.settled = False  # what was held when the consumer was done has been let go
+        self.over = False  # a packet came behind the deadline
+        self.last_frame = conversation.first_frame
+        self.last_time = conversation.first_time
+
+    def events(self, block: Int64, buffer: memoryview) -> Iterator[Event]:
+        """Take a block of rows (FIELDS x rows) whose payloads lie in a buffer; yield what they make."""
+        at, rows = 0, block.shape[1]
+        while at < rows and not self.over:
+            end = at + (BULK if self.settled else SLICE)
+            part = block[:, at:end]
+            if self.settled and part.shape[1] > SLICE:
+                yield from self._glance(part, buffer)
+            else:
+                yield from self.follow(zip(*part.tolist(), strict=True), buffer)
+            at = end
+
+    def follow(self, rows: Iterable[Row], buffer: memoryview) -> Iterator[Event]:
+        """Take rows one by one."""
+        conversation, (opener, other) = self.conversation, self.sides
+        for row in rows:
+            frame, time, clock, side, seq, ack, flags, start, captured, length = row
+            if clock > self.deadline:
+                self.over = True
+                return
+            me, peer = (other, opener) if side else (opener, other)
+            self._count(me.end, frame, time, clock)
+            if flags & (FIN | SYN | RST) or self.opening or self.settled or me.end.packets == 1:
+                yield from self._segment(me, peer, row, buffer)
+                continue
+            acked = UNKNOWN
+            if flags & ACK:
+                acked = peer.ack_offset if ack == peer.ack_number else peer.acknowledge(ack)
+            if not length:
+                continue
+            if captured != length or me.held or me.fin >= 0 or (seq - me.origin - me.next) & MASK:
+                yield from self._payload(me, peer, row, seq, acked, buffer)
+                continue
+            # What follows is what `receive` does for the next bytes in line, without its detours.
+            payload, repeats = bytes(buffer[start : start + captured]), me.end.repeated + peer.end.repeated
+            data = Data(side, frame, time, me.next, payload, acked, conversation.packets, repeats)
+            me.next += length
+            me.end.sent = me.next
+            me.remember(data)
+            yield data
+            if conversation.done:
+                yield from self._settle()
+
+    def finish(self) -> Iterator[Event]:
+        """End the conversation: yield what is held and which bytes are known to be missing."""
+        if not self.conversation.done:
+            for me in self.sides:
+                yield from me.finish(self.last_frame, self.last_time)
+        yield from self._settle()
+
+    def conflicts(self) -> Iterator[tuple[int, int]]:
+        """Name the sides that sent other bytes for the same offsets, each with the first frame that did."""
+        return ((me.side, me.conflict) for me in self.sides if me.conflict)
+
+    def _count(self, end: Endpoint, frame: int, time: int, clock: int) -> None:
+        """Count one packet of a side."""
+        conversation = self.conversation
+        conversation.packets += 1
+        end.packets += 1
+        end.last_time = self.last_time = time
+        self.last_frame = frame
+        if time > conversation.last_time:
+            conversation.last_time = time
+        if not self.closing:
+            self.deadline = clock + IDLE
+
+    def _segment(self, me: Direction, peer: Direction, row: Row, buffer: memoryview) -> Iterator[Event]:
+        """Take any segment, whatever its flags."""
+        time, side, seq, ack, flags, length = row[TIME], row[SIDE], row[SEQ], row[ACKED], row[FLAGS], row[LENGTH]
+        if flags & RST:
+            yield from self._reset(me, peer, row)
+            return
+        if flags & SYN or me.end.packets == 1:
+            seq = self._open(me, row)
+        acked = UNKNOWN
+        if flags & ACK:
+            acked = peer.acknowledge(ack)
+            if self.opening and not side and not flags & SYN:
+                self.conversation.ack_time, self.opening = time, False
+        if length:
+            yield from self._payload(me, peer, row, seq, acked, buffer)
+        if flags & FIN:
+            yield from self._fin(me, peer, row, seq, acked)
+
+    def _open(self, me: Direction, row: Row) -> int:
+        """Take the first packet of a side, or a SYN; return the sequence number of its payload."""
+        conversation, flags, seq = self.conversation, row[FLAGS], row[SEQ]
+        if not flags & SYN:
+            me.begin(seq, row[LENGTH])
+            return seq
+        seq = (seq + 1) & MASK  # the SYN itself takes one number (RFC 9293 3.4)
+        if me.end.opened:
+            conversation.syn_repeats += 1
+        elif flags & ACK:
+            conversation.syn_ack_time = row[TIME]
+            self.opening = not conversation.ack_time
+        elif not conversation.syn_time:
+            conversation.syn_time = row[TIME]
+        me.anchor(seq)
+        return seq
+
+    def _payload(
+        self, me: Direction, peer: Direction, row: Row, seq: int, acked: int, buffer: memoryview
+    ) -> Iterator[Event]:
+        """Take the payload of a segment: put it in order or, once the consumer is done, look for an alert."""
+        frame, time, _, side, _, _, _, start, captured, length = row
+        repeats, packets = me.end.repeated + peer.end.repeated, self.conversation.packets
+        if not self.settled:
+            payload = bytes(buffer[start : start + captured])
+            offset = me.offset_of(seq, me.next)
+            yield from me.receive(Piece(offset, length, payload, frame, time, acked, packets, repeats))
+            if self.conversation.done:
+                yield from self._settle()
+            return
+        offset = me.offset_of(seq, me.end.sent)
+        if 0 < offset + length - me.end.sent <= FAR:
+            me.end.sent = offset + length
+            if captured == length and is_alert_segment(buffer, start, length):
+                payload = bytes(buffer[start : start + captured])
+                yield Data(side, frame, time, offset, payload, acked, packets, repeats)
+
+    def _fin(self, me: Direction, peer: Direction, row: Row, seq: int, acked: int) -> Iterator[Event]:
+        """Take a FIN, which lies behind the payload of its segment."""
+        near = me.end.sent if self.settled else me.next
+        offset = me.offset_of(seq, near) + row[LENGTH]
+        if self.settled:
+            me.next = max(me.next, offset)
+        repeats = me.end.repeated + peer.end.repeated
+        event = Closed(me.side, row[FRAME], row[TIME], "fin", acked, self.conversation.packets, repeats)
+        yield from me.close(offset, event)
+        if not self.closing and all(side.fin >= 0 for side in self.sides):
+            self._close(row)
+        if self.conversation.done:
+            yield from self._settle()
+
+    def _reset(self, me: Direction, peer: Direction, row: Row) -> Iterator[Event]:
+        """Take a RST if it can belong to the stream; it ends its side at once."""
+        flags, ack = row[FLAGS], row[ACKED]
+        exact = bool(flags & ACK) and peer.origin >= 0 and not (ack - peer.origin - peer.end.sent) & MASK
+        if not (exact or me.origin < 0 or self._within_window(me, row[SEQ])):
+            return
+        if not self.closing:
+            self._close(row)
+        if me.end.closed:
+            return
+        acked = peer.acknowledge(ack) if flags & ACK and peer.origin >= 0 else UNKNOWN
+        me.end.closed = "reset"
+        repeats = me.end.repeated + peer.end.repeated
+        yield Closed(me.side, row[FRAME], row[TIME], "reset", acked, self.conversation.packets, repeats)
+        if self.conversation.done:
+            yield from self._settle()
+
+    def _within_window(self, me: Direction, seq: int) -> bool:
+        """Whether a RST lies near the highest byte seen of its side, as RFC 9293 3.10.7.4 asks of the window."""
+        return -RESET_BEHIND <= me.offset_of(seq, me.end.sent) - me.end.sent <= RESET_AHEAD
+
+    def _close(self, row: Row) -> None:
+        """Both FINs or a RST were seen: give stragglers a while."""
+        self.closing = True
+        self.deadline = row[CLOCK] + LINGER
+
+    def _settle(self) -> Iterator[Event]:
+        """Once the consumer is done, let go of what is held."""
+        if not self.settled:
+            self.settled = True
+            for me in self.sides:
+                yield from me.settle()
+
+    def _glance(self, block: Int64, buffer: memoryview) -> Iterator[Event]:
+        """Take rows of a settled conversation: count those that make no event at once, follow the others one by one."""
+        flags, length = block[FLAGS], block[LENGTH]
+        small = (length >= MIN_ALERT_SEGMENT) & (length <= MAX_ALERT_SEGMENT)
+        telling = np.flatnonzero((flags & (FIN | SYN | RST) != 0) | small)
+        if len(telling) * 8 > len(flags) or not self._regular(block):
+            yield from self.follow(zip(*block.tolist(), strict=True), buffer)
+            return
+        at = 0
+        for row in telling.tolist():
+            self._absorb(block[:, at:row])
+            closing, at = self.closing, row + 1
+            yield from self.follow(zip(*block[:, row:at].tolist(), strict=True), buffer)
+            if self.closing and not closing:  # the deadline is near now: look at every row's time
+                yield from self.follow(zip(*block[:, at:].tolist(), strict=True), buffer)
+                return
+        self._absorb(block[:, at:])
+
+    def _regular(self, block: Int64) -> bool:
+        """Whether all rows come in time and near the bytes seen last, so that the order of counting does not matter."""
+        clock = block[CLOCK]
+        if clock[-1] > self.deadline:
+            return False
+        for me in self.sides:
+            mine, answers = block[:, block[SIDE] == me.side], block[:, block[SIDE] != me.side]
+            acks = answers[ACKED][answers[FLAGS] & ACK != 0]
+            if mine.shape[1] and (not me.end.packets or np.any(np.abs(_ahead(mine[SEQ], me, me.end.sent)) > REGULAR)):
+                return False
+            if len(acks) and (me.origin < 0 or np.any(np.abs(_ahead(acks, me, me.end.acknowledged)) > REGULAR)):
+                return False
+        return not self.opening
+
+    def _absorb(self, block: Int64) -> None:
+        """Count regular rows without FIN, SYN, RST or alert at once, exactly as one by one."""
+        if not block.shape[1]:
+            return
+        for me in self.sides:
+            mine, answers = block[:, block[SIDE] == me.side], block[:, block[SIDE] != me.side]
+            acks = answers[ACKED][answers[FLAGS] & ACK != 0]
+            if mine.shape[1]:
+                self._absorb_sent(me, mine)
+            if len(acks):
+                me.acknowledge(int(acks[np.argmax(_ahead(acks, me, me.end.acknowledged))]))
+        conversation = self.conversation
+        conversation.packets += block.shape[1]
+        conversation.last_time = max(conversation.last_time, int(block[TIME].max()))
+        self.last_frame, self.last_time = int(block[FRAME, -1]), int(block[TIME, -1])
+        if not self.closing:
+            self.deadline = int(block[CLOCK, -1]) + IDLE
+
+    def _absorb_sent(self, me: Direction, mine: Int64) -> None:
+        """Count what one side sent."""
+        me.end.packets += mine.shape[1]
+        me.end.last_time = int(mine[TIME, -1])
+        data = mine[LENGTH] > 0
+        if data.any():
+            reach = _ahead(mine[SEQ], me, me.end.sent) + mine[LENGTH]
+            me.end.sent += max(0, int(reach[data].max()))
+
+
+def _ahead(numbers: Int64, me: Direction, offset: int) -> Int64:
+    """Return how far sequence or ACK numbers lie ahead of an offset of a side's stream: `signed32` for a column."""
+    return ((numbers - me.origin - max(offset, 0) + 0x8000_0000) & MASK) - 0x8000_0000

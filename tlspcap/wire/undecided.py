@@ -1,0 +1,259 @@
+"""Conversations of which it is not yet known whether they are TLS: their packets wait here until a hello is seen.
+
+A conversation is TLS from the first segment that begins with a hello (or completes one that was split within its
+first bytes). Without one it is dismissed after MAX_YOUNG_BYTES of payload or MAX_YOUNG_PACKETS packets, an hour after
+its first packet, or LINGER after its end. All of that is columnar: no packet becomes a Python object here.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tlspcap.wire.columns import Bytes, Int32, Int64, Segments
+from tlspcap.wire.direction import MASK
+from tlspcap.wire.hello import (
+    HANDSHAKE,
+    SSL2_START,
+    Mask,
+    begin_hello,
+    begin_http,
+    begin_record,
+    begins_hello,
+    may_begin_hello,
+)
+from tlspcap.wire.numbering import Numbered, Table
+from tlspcap.wire.streams import CAPTURED, FIELDS, FIN, IDLE, LINGER, NEVER, RST, SEQ, SIDE, START
+from tlspcap.wire.waiting import Blocks, WaitingRoom
+
+MAX_YOUNG_BYTES = 16_384  # payload, both sides together, that passes without a hello before a conversation is dismissed
+MAX_YOUNG_PACKETS = 512  # packets, the same
+MAX_SAMPLES = 10_000  # conversations without a hello of which the first bytes are kept
+SAMPLE_BYTES = 64  # of each side
+
+UNDECIDED, FOLLOWED, PLAIN, OVER = range(4)  # states of a conversation; the last two are never looked at again
+
+
+@dataclass(slots=True)
+class Sample:
+    """A conversation without a hello that speaks HTTP, or records of TLS, at the start of a segment."""
+
+    number: int  # conversation number
+    frame: int  # of the segment
+    time: int  # ns, of that segment
+    side: int  # who sent it
+    speaks: Literal["http", "records"]
+    starts: list[bytes] = field(default_factory=lambda: [b"", b""])  # first payload of each side from then on
+
+
+class _Rows(NamedTuple):
+    """The rows of a chunk that belong to undecided conversations, and which conversation each belongs to."""
+
+    at: Int64  # row in the chunk
+    code: Int64  # index into `numbers`
+    numbers: Int64  # distinct conversations, by first row
+    late: Int64  # conversations that have rows behind their end
+
+
+def block_of(segments: Segments, clock: Int64, side: Int64, rows: Int64) -> Int64:
+    """Gather rows of a chunk as a block: one field of `streams.FIELDS` a line."""
+    block = np.empty((len(FIELDS), len(rows)), dtype=np.int64)
+    beside = {"clock": clock, "side": side}
+    for line, name in enumerate(FIELDS):
+        column = beside[name] if name in beside else getattr(segments, name)
+        block[line] = column[rows]
+    return block
+
+
+class Undecided:
+    """Decides for each conversation whether it is TLS, and keeps the packets of those that are open."""
+
+    def __init__(self) -> None:
+        self.table = Table(
+            state=np.uint8,
+            frame=np.int64,
+            time=np.int64,
+            first_clock=np.int64,
+            closing=np.int64,
+            fin0=np.int64,
+            fin1=np.int64,
+            payload=np.int64,
+            packets=np.int64,
+            split=np.bool_,
+        )
+        self.samples: dict[int, Sample] = {}
+        self.dismissed_early = 0  # conversations dismissed because too many packets waited
+        self.waiting = WaitingRoom()
+        self._unfilled: set[int] = set()  # samples that lack a side's first bytes
+
+    def look(self, segments: Segments, numbered: Numbered, clock: Int64) -> dict[int, Blocks]:
+        """Decide what a chunk decides; return the conversations found to be TLS, each with its packets that waited."""
+        begun = numbered.begun
+        times = {"frame": segments.frame[begun], "time": segments.time[begun], "first_clock": clock[begun]}
+        self.table.append(len(begun), closing=NEVER, fin0=NEVER, fin1=NEVER, **times)
+        rows = self._open_rows(segments, numbered, clock)
+        early = self._early(segments, rows)
+        found = self._found(segments, numbered, rows)
+        waited = {number: self.waiting.of(number) for number in found.tolist()}
+        for number in waited:
+            self.samples.pop(number, None)
+        state = self.table["state"]
+        state[found] = FOLLOWED
+        self._dismiss(rows)
+        states = state[rows.numbers][rows.code]
+        self._sample(segments, numbered, rows.at[early & (states != FOLLOWED)])
+        rest = rows.at[states == UNDECIDED]
+        block = block_of(segments, clock, numbered.side, rest)
+        self.waiting.keep(numbered.number[rest], block, segments.buffer)
+        state[[number for number in numbered.replaced if state[number] == UNDECIDED]] = PLAIN
+        self._tidy(int(clock[-1]))
+        return waited
+
+    def _tidy(self, clock: int) -> None:
+        """Let go, from time to time, of packets that wait for nothing."""
+        if not self.waiting.crowded:
+            return
+        state = self.table["state"]
+        ended = (clock > self.table["closing"] + LINGER) | (clock > self.table["first_clock"] + IDLE)
+        state[ended & (state == UNDECIDED)] = PLAIN
+        driven_out = self.waiting.tidy(state == UNDECIDED)
+        state[driven_out] = PLAIN
+        self.dismissed_early += len(driven_out)
+
+    def _open_rows(self, segments: Segments, numbered: Numbered, clock: Int64) -> _Rows:
+        """Return the rows of undecided conversations, as far as their conversation has not ended before."""
+        table, number = self.table, numbered.number
+        at = np.flatnonzero(table["state"][number] == UNDECIDED)
+        self._note_ends(segments.flags[at], number[at], numbered.side[at], clock[at])
+        of = number[at]
+        late = (clock[at] > table["closing"][of] + LINGER) | (clock[at] > table["first_clock"][of] + IDLE)
+        code, numbers = pd.factorize(of[~late])
+        return _Rows(at[~late], code.astype(np.int64), numbers, np.unique(of[late]))
+
+    def _note_ends(self, flags: Int32, number: Int64, side: Int64, clock: Int64) -> None:
+        """Note when conversations end: at the first RST, or when both sides have sent a FIN."""
+        closing = self.table["closing"]
+        reset = np.flatnonzero(flags & RST)
+        np.minimum.at(closing, number[reset], clock[reset])
+        fins = np.flatnonzero(flags & FIN)
+        for sender, name in enumerate(("fin0", "fin1")):
+            mine = fins[side[fins] == sender]
+            np.minimum.at(self.table[name], number[mine], clock[mine])
+        ended = number[fins]
+        both = np.maximum(self.table["fin0"][ended], self.table["fin1"][ended])
+        np.minimum.at(closing, ended, both)
+
+    def _early(self, segments: Segments, rows: _Rows) -> Mask:
+        """Whether each row comes before its conversation is dismissed for the lack of a hello."""
+        payload = self.table["payload"][rows.numbers][rows.code] + _passed_before(rows.code, segments.length[rows.at])
+        ones = np.ones(len(rows.at), dtype=np.int64)
+        packets = self.table["packets"][rows.numbers][rows.code] + _passed_before(rows.code, ones)
+        return (payload <= MAX_YOUNG_BYTES) & (packets <= MAX_YOUNG_PACKETS)
+
+    def _found(self, segments: Segments, numbered: Numbered, rows: _Rows) -> Int64:
+        """Return the conversations with a hello that came in time, and count what passed without one."""
+        hello_at = self._hello_at(segments, numbered, rows)
+        before = np.arange(len(rows.at)) < hello_at[rows.code]
+        code, count = rows.code[before], len(rows.numbers)
+        payload, packets = self.table["payload"], self.table["packets"]
+        payload[rows.numbers] += np.bincount(code, segments.length[rows.at[before]], count).astype(np.int64)
+        packets[rows.numbers] += np.bincount(code, minlength=count)
+        return rows.numbers[(hello_at < len(rows.at)) & ~self._spent(rows.numbers)]
+
+    def _hello_at(self, segments: Segments, numbered: Numbered, rows: _Rows) -> Int64:
+        """Return for each undecided conversation the index of its first row with a hello, else the number of rows."""
+        start, captured = segments.start[rows.at], segments.captured[rows.at]
+        hello = begin_hello(segments.buffer, start, captured)
+        hello_at = np.full(len(rows.numbers), len(rows.at), dtype=np.int64)
+        hits = np.flatnonzero(hello)[::-1]
+        hello_at[rows.code[hits]] = hits  # the last value assigned stays: the first row
+        split = self.table["split"]
+        short = np.flatnonzero((captured > 0) & (captured < SSL2_START) & ~hello)
+        first = segments.buffer[start[short]]
+        short = short[(first == HANDSHAKE) | (first >= 0x80)]
+        split[rows.numbers[rows.code[short]]] = True
+        for code in np.flatnonzero(split[rows.numbers]).tolist():
+            mine = np.flatnonzero(rows.code == code)
+            joined = self._joined_at(segments, numbered, int(rows.numbers[code]), rows.at[mine])
+            if joined < len(mine):
+                hello_at[code] = min(int(hello_at[code]), int(mine[joined]))
+        return hello_at
+
+    def _joined_at(self, segments: Segments, numbered: Numbered, number: int, at: Int64) -> int:
+        """Return the index of the row that completes a hello split within its first bytes, else the number of rows."""
+        heads: tuple[_Heads, _Heads] = (_Heads(), _Heads())
+        for block, buffer in self.waiting.of(number):
+            fields = block[[SIDE, SEQ, START, CAPTURED]].tolist()
+            for side, seq, start, captured in zip(*fields, strict=True):
+                heads[side].add(seq, _head(buffer, start, captured, SSL2_START))
+        for index, row in enumerate(at.tolist()):
+            head = _head(segments.buffer, segments.start[row], segments.captured[row], SSL2_START)
+            if heads[numbered.side[row]].add(int(segments.seq[row]), head):
+                return index
+        return len(at)
+
+    def _spent(self, numbers: Int64) -> Mask:
+        """Whether so much passed without a hello that none is expected."""
+        over: Mask = self.table["payload"][numbers] > MAX_YOUNG_BYTES
+        return over | (self.table["packets"][numbers] > MAX_YOUNG_PACKETS)
+
+    def _dismiss(self, rows: _Rows) -> None:
+        """Dismiss the conversations that ended, or in which too much passed without a hello."""
+        state = self.table["state"]
+        for numbers in (rows.late, rows.numbers[self._spent(rows.numbers)]):
+            state[numbers[state[numbers] == UNDECIDED]] = PLAIN
+
+    def _sample(self, segments: Segments, numbered: Numbered, rows: Int64) -> None:
+        """Keep the first bytes of conversations without a hello that begin segments with HTTP or records of TLS."""
+        rows = rows[segments.captured[rows] > 0]
+        start, captured, of = segments.start[rows], segments.captured[rows], numbered.number[rows]
+        http = begin_http(segments.buffer, start, captured)
+        telling = np.flatnonzero(http | begin_record(segments.buffer, start, captured))
+        _, first = np.unique(of[telling], return_index=True)
+        for at in telling[np.sort(first)].tolist():
+            row, number = int(rows[at]), int(of[at])
+            if number not in self.samples and len(self.samples) < MAX_SAMPLES:
+                frame, time, side = int(segments.frame[row]), int(segments.time[row]), int(numbered.side[row])
+                self.samples[number] = Sample(number, frame, time, side, "http" if http[at] else "records")
+                self._unfilled.add(number)
+        for row in rows[np.isin(of, list(self._unfilled))].tolist():
+            sample, side = self.samples[int(numbered.number[row])], int(numbered.side[row])
+            if segments.frame[row] >= sample.frame and not sample.starts[side]:
+                sample.starts[side] = _head(segments.buffer, segments.start[row], segments.captured[row], SAMPLE_BYTES)
+        state = self.table["state"]
+        self._unfilled = {at for at in self._unfilled if state[at] == UNDECIDED and not all(self.samples[at].starts)}
+
+
+class _Heads:
+    """The first bytes of the segments of one side, to find a hello that is split within them."""
+
+    def __init__(self) -> None:
+        self._heads: dict[int, bytes] = {}
+
+    def add(self, seq: int, head: bytes) -> bool:
+        """Add the first bytes of a segment; return whether some run of segments now begins with a hello."""
+        if not head:
+            return False
+        self._heads.setdefault(seq, head)
+        return any(may_begin_hello(first) and self._begins_hello(start) for start, first in self._heads.items())
+
+    def _begins_hello(self, seq: int) -> bool:
+        start = b""
+        while len(start) < SSL2_START and (more := self._heads.get((seq + len(start)) & MASK)):
+            start += more
+        return begins_hello(start[:SSL2_START])
+
+
+def _head(buffer: Bytes, start: int, captured: int, most: int) -> bytes:
+    return buffer[start : start + min(captured, most)].tobytes()
+
+
+def _passed_before(code: Int64, amounts: Int64) -> Int64:
+    """Return for each row the sum of amounts of the rows before it with the same code."""
+    order = np.argsort(code, kind="stable")
+    sums = np.cumsum(amounts[order]) - amounts[order]
+    starts = np.flatnonzero(np.diff(code[order], prepend=-1))
+    passed = np.empty(len(code), dtype=np.int64)
+    passed[order] = sums - np.repeat(sums[starts], np.diff(starts, append=len(code)))
+    return passed
