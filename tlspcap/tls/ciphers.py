@@ -83,9 +83,10 @@ def _key_exchange(words: str) -> tuple[str, str]:
 def _protected(code: int, name: str, exchange: str, authentication: str, words: str, export: bool) -> Suite:
     """Take `AES_128_GCM_SHA256` and its like apart."""
     words = words.removesuffix("_OLD")
-    if words.endswith(("_8", "CCM")):  # RFC 6655: no hash in the name, SHA-256 for the key derivation
-        tag = 8 if words.endswith("_8") else 16
-        return Suite(code, name, exchange, authentication, words, "AEAD", "SHA256", True, tag, 8, export=export)
+    if "CCM" in words:  # RFC 6655 names no hash and derives keys with SHA-256; RFC 8442 names it
+        encryption = words.removesuffix("_SHA256")
+        tag = 8 if encryption.endswith("_8") else 16
+        return Suite(code, name, exchange, authentication, encryption, "AEAD", "SHA256", True, tag, 8, export=export)
     encryption, _, hash_ = words.rpartition("_")
     if hash_ not in _MAC_LENGTHS and hash_ != "NULL":
         return Suite(code, name, exchange, authentication, _UNKNOWN, _UNKNOWN, _UNKNOWN, export=export)
