@@ -1,11 +1,12 @@
 """Record the sample captures again: `python sample_captures/record.py [STORY…]`, as root.
 
 Needs the Python package `cryptography` and, from Debian, tcpdump, iproute2, openssl, curl, nginx, gnutls-bin and tshark
-(for editcap). Everything happens in a network namespace of its own, which is gone when this command ends.
+(for editcap). Every story happens in a network namespace of its own, which is gone when this command ends.
 """
 
 import argparse
 import random
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -50,6 +51,7 @@ STORIES = {
 
 def record(story: Story) -> Bench:
     """Record one story and write its truth beside it."""
+    namespace.enter()
     for address in story.addresses:
         namespace.add_address(address)
     capture = HERE / story.file
@@ -58,13 +60,19 @@ def record(story: Story) -> Bench:
         if story.key_log:
             bench.key_log = capture.with_suffix(".keys")
             bench.key_log.unlink(missing_ok=True)
-        recorded = Path(directory) / "recorded.pcap"
-        with namespace.recording(recorded):
+        with namespace.recording(Path(directory) / "recorded.pcap") as recorded:
             story.run(bench)
-        # The recorder writes pcap; editcap copies the packets into the format that the file name asks for.
-        subprocess.run(["editcap", "-F", capture.suffix[1:], str(recorded), str(capture)], check=True)
+        _keep(recorded, capture)
     bench.write_truth(capture.with_suffix(".truth.json"))
     return bench
+
+
+def _keep(recorded: Path, capture: Path) -> None:
+    """Put what tcpdump wrote in its place; it writes pcap only, so editcap copies the packets into a pcapng."""
+    if capture.suffix == ".pcapng":
+        subprocess.run(["editcap", "-F", "pcapng", str(recorded), str(capture)], check=True)
+    else:
+        shutil.copyfile(recorded, capture)
 
 
 def main() -> None:
@@ -74,7 +82,6 @@ def main() -> None:
     chosen = parser.parse_args().story or list(STORIES)
     if unknown := set(chosen) - set(STORIES):
         parser.error(f"no such story: {', '.join(sorted(unknown))}")
-    namespace.enter()
     for name in chosen:
         bench = record(STORIES[name])
         failed = sum(row["expected"]["outcome"] == "failed" for row in bench.truth)  # type: ignore[index]

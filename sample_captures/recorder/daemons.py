@@ -127,7 +127,6 @@ class Nginx:
 
     directory: Path
     sites: list[Site] = field(default_factory=list)
-    _read_so_far: int = 0
 
     def site(self, address: Address, directives: str, tls: bool = True) -> Site:
         """Add a site; `directives` are nginx's own."""
@@ -146,7 +145,6 @@ class Nginx:
         command = ["nginx", "-p", str(self.directory), "-c", str(configuration), "-e", str(self._log)]
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         _ready(self._process, [site.address for site in self.sites])
-        self._read_so_far = self._log.stat().st_size
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -155,13 +153,18 @@ class Nginx:
         self._process.wait(PATIENCE)
 
     def account_of(self, client: Address) -> Account:
-        """Return the account of the connection that has just ended: nginx closes it in its log too."""
+        """Return the account of a client's connection as soon as nginx has closed it."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            output = self._log.read_text(errors="replace")[self._read_so_far :]
-            if re.search(r"close http connection: \d+", output):
+            log = self._lines_about(client)
+            if "close http connection" in log:
                 namespace.wait_until_closed(client[1])
-                self._read_so_far += len(output)
-                return transcripts.nginx(output)
+                return transcripts.nginx(self._lines_about(client))
             time.sleep(0.02)
         raise TimeoutError(f"nginx never closed {client}")
+
+    def _lines_about(self, client: Address) -> str:
+        """Return the lines of one connection: nginx numbers its connections and says the number in every line."""
+        log = self._log.read_text(errors="replace")
+        accepted = re.search(rf"\*(\d+) accept: \S+:{client[1]} fd", log)
+        return "\n".join(line for line in log.splitlines() if f" *{accepted[1]} " in line) if accepted else ""

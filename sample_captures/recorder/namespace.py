@@ -107,7 +107,7 @@ def _wait(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> No
 
 
 @contextmanager
-def recording(path: Path) -> Iterator[None]:
+def recording(path: Path) -> Iterator[Path]:
     """Record all TCP on loopback with tcpdump, from before the first packet until a moment after the last."""
     command = ["tcpdump", "-i", "lo", "-s", "0", "-n", "-U", "-B", "16384", "-Z", "root", "-w", str(path), "tcp"]
     tcpdump = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -119,7 +119,7 @@ def recording(path: Path) -> Iterator[None]:
         first = tcpdump.stderr.readline()
     time.sleep(0.3)
     try:
-        yield
+        yield path
     finally:
         time.sleep(1.0)  # the last ACKs
         os.kill(tcpdump.pid, signal.SIGINT)

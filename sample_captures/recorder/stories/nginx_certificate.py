@@ -66,6 +66,8 @@ def run(bench: Bench) -> None:
         for version in ("TLS 1.2", "TLS 1.3"):
             _faults(bench, sites, clients, version)
         _resumption(bench, sites.good, trust)
+        nameless = SClient(("-CAfile", str(trust), "-verify_return_error"))
+        bench.meet("no server name", nameless, CLIENT_IPS["openssl"], sites.good, None)
         _other_protocols(bench, sites, clients)
 
 
