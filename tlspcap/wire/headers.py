@@ -77,6 +77,11 @@ class _Transport(NamedTuple):
     source: Int32  # address numbers
     target: Int32
 
+    def of(self, rows: Int64) -> "_Transport":
+        """Keep some of the rows."""
+        columns: Any = (column[rows] for column in self)
+        return _Transport(*columns)
+
 
 def columns(packets: Packets, book: AddressBook, facts: FileFacts) -> tuple[Segments, Int64]:
     """Read a chunk's TCP segments, and return with them the rows of the packets that are left to `rare`.
@@ -105,23 +110,23 @@ class _Scan:
 
     def _network(self) -> _Network:
         link = self._packets.link
-        every = np.arange(len(link), dtype=np.int64)
-        present = {int(link[0])} if len(link) and (link == link[0]).all() else set(np.unique(link).tolist())
-        parts = []
-        for number in sorted(present):
-            rows = every if len(present) == 1 else np.flatnonzero(link == number)
-            parts.append(self._link(number, rows))
-        return _Network(*(np.concatenate(columns) for columns in zip(*parts, strict=True))) if parts else _nothing()
+        numbers, counts = np.unique(link, return_counts=True)
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            if number not in links.KNOWN_LINKS:
+                self._unread(NO_INTERFACE if number < 0 else links.unknown_link(number), count)
+        if len(numbers) == 1:  # as in nearly every capture
+            return self._link(int(numbers[0]), np.arange(len(link), dtype=np.int64))
+        known = links.KNOWN_LINKS.intersection(numbers.tolist())
+        parts: Any = zip(_nothing(), *(self._link(number, np.flatnonzero(link == number)) for number in known))
+        network = _Network(*(np.concatenate(columns) for columns in parts))
+        return network.of(np.argsort(network.row, kind="stable"))  # back into file order
 
     def _link(self, link: int, rows: Int64) -> _Network:
         if link in links.ETHERTYPE_AT:
             return self._ethertype(rows, *links.ETHERTYPE_AT[link])
         if link in links.BARE_IP:
             return self._bare_ip(rows)
-        if link in links.ADDRESS_FAMILY:
-            return self._address_family(rows)
-        self._unread(NO_INTERFACE if link < 0 else links.unknown_link(link), len(rows))
-        return _nothing()
+        return self._address_family(rows) if link in links.ADDRESS_FAMILY else _nothing()
 
     def _ethertype(self, rows: Int64, type_at: int, header: int) -> _Network:
         rows = self._captured(rows, self._packets.start[rows] + header)
@@ -134,7 +139,7 @@ class _Scan:
         for _ in range(VLAN_DEPTH):
             tagged = np.flatnonzero(_is_vlan(network.ethertype))
             if not len(tagged):
-                return network
+                break
             network.ethertype[tagged] = -1  # those cut short stay so, and are dropped below
             whole = tagged[self._is_captured(network.row[tagged], network.at[tagged] + 4)]
             self._unread(CUT_HEADERS, len(tagged) - len(whole))
@@ -142,7 +147,8 @@ class _Scan:
             network.at[whole] += 4
         deep = _is_vlan(network.ethertype)
         self._rest.append(network.row[deep])
-        return network.of(~deep & (network.ethertype >= 0))
+        kept = ~deep & (network.ethertype >= 0)
+        return network if kept.all() else network.of(kept)
 
     def _bare_ip(self, rows: Int64) -> _Network:
         rows = self._captured(rows, self._packets.start[rows] + 1)
@@ -216,9 +222,7 @@ class _Scan:
         size = (header["offset_flags"] >> 12).astype(np.int64) * 4
         sound = (size >= _TCP.itemsize) & (size <= transport.size[whole])
         self._unread(DAMAGED_TCP, np.count_nonzero(~sound))
-        if not sound.all():
-            header, size, whole = header[sound], size[sound], np.flatnonzero(whole)[sound]
-        return self._segments(_Transport(*(column[whole] for column in transport)), header, size)
+        return self._segments(transport.of(np.flatnonzero(whole)[sound]), header[sound], size[sound])
 
     def _segments(self, transport: _Transport, header: npt.NDArray[Any], size: Int64) -> Segments:
         row, end = transport.row, self._end[transport.row]
@@ -243,7 +247,8 @@ class _Scan:
     # Counting
 
     def _is_captured(self, row: Int64, until: Int64) -> npt.NDArray[np.bool_]:
-        return until <= self._end[row]
+        captured: npt.NDArray[np.bool_] = until <= self._end[row]
+        return captured
 
     def _captured(self, rows: Int64, until: Int64) -> Int64:
         """Keep the packets captured up to an offset, and count the others."""
@@ -277,7 +282,8 @@ class _Scan:
 
 def _is_vlan(ethertype: Int64) -> npt.NDArray[np.bool_]:
     first, second, third = links.VLAN_TAGS
-    return (ethertype == first) | (ethertype == second) | (ethertype == third)
+    tagged: npt.NDArray[np.bool_] = (ethertype == first) | (ethertype == second) | (ethertype == third)
+    return tagged
 
 
 def _nothing() -> _Network:
@@ -288,5 +294,6 @@ def _together(first: _Transport, second: _Transport) -> _Transport:
     """Put the packets of two IP versions into file order."""
     if not len(first.row) or not len(second.row):
         return first if len(first.row) else second
-    order = np.argsort(np.concatenate([first.row, second.row]), kind="stable")
-    return _Transport(*(np.concatenate(pair)[order] for pair in zip(first, second, strict=True)))
+    pairs: Any = zip(first, second, strict=True)
+    both = _Transport(*(np.concatenate(pair) for pair in pairs))
+    return both.of(np.argsort(both.row, kind="stable"))

@@ -25,7 +25,7 @@ def segments(
     Raises NotACapture where the bytes are of no capture format, CaptureError where the file header is cut short, and,
     at the end, UnknownLinkType where not one packet is of a link type that can be read.
     """
-    for packets in _reader(opened, facts, chunk_bytes):
+    for packets in reader(opened, facts, chunk_bytes):
         _count(packets, facts)
         found, rest = headers.columns(packets, book, facts)
         if len(rest):
@@ -36,7 +36,8 @@ def segments(
         raise _unknown_links(facts)
 
 
-def _reader(opened: Opened, facts: FileFacts, chunk_bytes: int) -> PcapReader | PcapngReader:
+def reader(opened: Opened, facts: FileFacts, chunk_bytes: int) -> PcapReader | PcapngReader:
+    """Tell the container by its first bytes, and begin to read it: iterating gives `Packets`, chunk by chunk."""
     window = Window(opened, chunk_bytes)
     window.need(4)
     magic = bytes(window.raw[: min(window.left, 6)])

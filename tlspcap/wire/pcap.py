@@ -79,13 +79,13 @@ class PcapReader:
 
     def _packets(self, offsets: Int64, frame: int) -> Packets:
         header = gather(self._window.buffer, offsets, self._header)
-        captured, seconds = header["captured"].astype(np.int64), header["seconds"].astype(np.int64)
+        captured, seconds, fraction = (header[name].astype(np.int64) for name in ("captured", "seconds", "fraction"))
         return Packets(
             buffer=self._window.buffer,
             first_frame=frame,
             start=offsets + PACKET_HEADER,
             captured=captured,
             wire=np.maximum(header["wire"].astype(np.int64), captured),
-            time=seconds * 1_000_000_000 + header["fraction"] * np.int64(self._fraction),
+            time=seconds * 1_000_000_000 + fraction * self._fraction,
             link=np.full(len(offsets), self._link, dtype=np.int32),
         )

@@ -68,7 +68,8 @@ class Interfaces:
         time = ticks * rows["multiply"] // np.maximum(rows["divide"], np.uint64(1))
         for row in np.flatnonzero(rows["bits"] >= 0).tolist():  # exact, in Python's integers: 64 bits are too few
             time[row] = (int(ticks[row]) * 1_000_000_000 >> int(rows["bits"][row])) & _WRAP
-        return time.view(np.int64) + rows["shift"]
+        shifted: Int64 = time.view(np.int64) + rows["shift"]
+        return shifted
 
 
 class PcapngReader:
@@ -113,17 +114,27 @@ class PcapngReader:
             if window.left or window.trouble:
                 self._stop("the file ends inside a block header")
             return None
-        kind, length = self._head.unpack_from(window.raw, window.position)
-        if kind == SECTION and not self._set_byte_order():
-            return self._stop("a section header has no byte order: the file is damaged")
-        kind, length = self._head.unpack_from(window.raw, window.position)
-        if length % 4 or length < LEAST.get(kind, SMALLEST_BLOCK):
-            return self._stop(f"a block of type {kind} claims {length} bytes: the file is damaged")
-        if kind in PACKET_BLOCKS and length > LARGEST_CHUNK:
-            return self._stop(f"a packet block claims {length} bytes: the file is damaged")
-        if kind in KEPT_BLOCKS and length <= LARGEST_CHUNK and not window.need(length):
-            return self._stop("the file ends inside a block")
+        if why := self._trouble_ahead():
+            self._stop(why)
+            return None
+        return self._block_head()
+
+    def _block_head(self) -> tuple[int, int]:
+        """Return type and length of the block at the window's position."""
+        kind, length = self._head.unpack_from(self._window.raw, self._window.position)
         return kind, length
+
+    def _trouble_ahead(self) -> str:
+        """Say why the block at the window's position cannot be read; have it in memory if it is of use."""
+        if self._block_head()[0] == SECTION and not self._set_byte_order():
+            return "a section header has no byte order: the file is damaged"
+        kind, length = self._block_head()  # again, in the byte order that a section header just set
+        damaged = length % 4 or length < LEAST.get(kind, SMALLEST_BLOCK)
+        if damaged or (kind in PACKET_BLOCKS and length > LARGEST_CHUNK):
+            return f"a block of type {kind} claims {length} bytes: the file is damaged"
+        if kind in KEPT_BLOCKS and length <= LARGEST_CHUNK and not self._window.need(length):
+            return "the file ends inside a block"
+        return ""
 
     def _stop(self, why: str) -> None:
         self._facts.stop(self._window.offset, self._window.trouble or why)
@@ -174,21 +185,23 @@ class PcapngReader:
             self._secret_bytes += size
 
     def _walk(self) -> Int64:
-        """Collect the offsets of the packet blocks from the window's position on, up to any other block.
+        """Collect the offsets of the packet blocks from the window's position on, up to another of use.
 
         The loop trusts lengths: one that is impossible, or that reaches over the window's end, is found afterwards.
         """
         raw, head, position = self._window.raw, self._head.unpack_from, self._window.position
-        last = self._window.end - SMALLEST_BLOCK
+        end = self._window.end
+        last = end - SMALLEST_BLOCK
         found: list[int] = []
         append = found.append
         for _ in range(ROWS):
             if position > last:
                 break
             kind, length = head(raw, position)
-            if kind not in PACKET_BLOCKS:
+            if kind in PACKET_BLOCKS:
+                append(position)
+            elif kind in KEPT_BLOCKS or length % 4 or length < SMALLEST_BLOCK or position + length > end:
                 break
-            append(position)
             position += length
         return self._whole(np.array(found, dtype=np.int64), position)
 
