@@ -70,7 +70,7 @@ def test_a_capture_cut_anywhere_keeps_what_is_before(size: int, chunk_bytes: int
 @pytest.mark.parametrize("claimed", [262_145, 0x7FFFFFFF, 0xFFFFFFFF])
 @pytest.mark.parametrize("chunk_bytes", [100, 1 << 20])
 def test_an_impossible_captured_length_stops_the_walk_there(claimed: int, chunk_bytes: int) -> None:
-    """A damaged packet header ends the reading at its offset, with the length it claims, and costs nothing before it."""
+    """A damaged packet header ends the reading at its offset, and says the length it claims."""
     damaged = bytearray(WHOLE) + bytes(600_000)
     struct.pack_into("<I", damaged, STARTS[2] + 8, claimed)
     rows, facts = scan(bytes(damaged), chunk_bytes=chunk_bytes)

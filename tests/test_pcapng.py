@@ -13,7 +13,8 @@ from tlspcap.wire.pcapng import Interfaces
 
 FRAMES = [ethernet(ipv4(tcp(bytes([65 + at]) * at, seq=at))) for at in range(5)]
 WHOLE = pcapng(FRAMES)
-BLOCKS = [section(), interface(), *(enhanced(frame, 1_700_000_000_000_000 + at * 1000) for at, frame in enumerate(FRAMES))]
+PACKETS = [enhanced(frame, 1_700_000_000_000_000 + at * 1000) for at, frame in enumerate(FRAMES)]
+BLOCKS = [section(), interface(), *PACKETS]
 STARTS = [sum(map(len, BLOCKS[:at])) for at in range(len(BLOCKS) + 1)]
 SECOND = 1_000_000_000
 
@@ -92,7 +93,7 @@ def test_more_interfaces_than_fit_the_first_table_are_kept() -> None:
 
 @pytest.mark.parametrize("order", "<>")
 def test_simple_and_obsolete_packet_blocks_are_packets(order: str) -> None:
-    """A simple block has no time and takes its captured length from the interface; the obsolete one has 16-bit numbers."""
+    """A simple block has no time, and its interface says what was captured; the obsolete one has 16-bit numbers."""
     frame = FRAMES[4]
     simple = block(3, struct.pack(order + "I", len(frame)) + frame, order)
     cut = block(3, struct.pack(order + "I", 1000) + frame[:56], order)

@@ -117,8 +117,9 @@ class _Scan:
         if len(numbers) == 1:  # as in nearly every capture
             return self._link(int(numbers[0]), np.arange(len(link), dtype=np.int64))
         known = links.KNOWN_LINKS.intersection(numbers.tolist())
-        parts: Any = zip(_nothing(), *(self._link(number, np.flatnonzero(link == number)) for number in known))
-        network = _Network(*(np.concatenate(columns) for columns in parts))
+        parts = [_nothing(), *(self._link(number, np.flatnonzero(link == number)) for number in known)]
+        columns: Any = zip(*parts, strict=True)
+        network = _Network(*(np.concatenate(column) for column in columns))
         return network.of(np.argsort(network.row, kind="stable"))  # back into file order
 
     def _link(self, link: int, rows: Int64) -> _Network:
