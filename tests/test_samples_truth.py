@@ -163,6 +163,20 @@ def test_truth_names_the_alert_in_clear(path: Path) -> None:
     assert clear == {there: connection.alerts[:1] for there, connection in seen(path).items()}
 
 
+@samples
+def test_verdict_follows_from_the_accounts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The expected verdict is what the recorder's rules make of the two accounts that stand beside it."""
+    monkeypatch.syspath_prepend(str(SAMPLES))
+    from recorder.accounts import Account
+    from recorder.verdict import Ending, expected
+
+    answered = Ending("server", "not_tls", "client_hello")
+    for row in truth(path):
+        if row["expected"]["outcome"]:
+            ending = answered if row["expected"]["mechanism"] == "not_tls" else None
+            assert expected(Account(**row["client"]), Account(**row["server"]), ending) == row["expected"], row["case"]
+
+
 def test_key_log_opens_the_hidden_alerts() -> None:
     """With the key log, tshark reads the very alert that the truth says was sealed, from the side that sent it."""
     path = SAMPLES / "mutual-tls.truth.json"

@@ -72,7 +72,7 @@ def expected(client: Account, server: Account, ending: Ending | None = None) -> 
     """Return the verdict as it stands in a truth file.
 
     Raises:
-        ValueError: the two accounts contradict each other, or neither tells who ended the handshake.
+        ValueError: the two accounts contradict each other, or neither tells who ended the handshake and how.
     """
     verdict = Expected(version=_agreed(client, server, "version"), cipher=_agreed(client, server, "cipher"))
     done = client.handshake_done and server.handshake_done
@@ -94,7 +94,10 @@ def _say_who_ended(verdict: Expected, client: Account, server: Account, ending: 
     sender, receiver = (client, server) if side == "client" else (server, client)
     verdict.side = side
     verdict.alert = sender.alert_sent or receiver.alert_received
-    verdict.alert_sealed = bool(sender.alert_sealed if sender.alert_sealed is not None else receiver.alert_sealed)
+    sealed = sender.alert_sealed if sender.alert_sealed is not None else receiver.alert_sealed
+    if sealed is None:
+        raise ValueError(f"neither endpoint tells whether {verdict.alert} was sealed: {client} {server}")
+    verdict.alert_sealed = sealed
     verdict.mechanism = "hidden_alert" if verdict.alert_sealed else "alert"
     verdict.phase = _phase(side, verdict.alert, sender)
 
