@@ -244,11 +244,14 @@ def _distribution(ax: "Axes", lane: int, values: NDArray[np.float64], colour: st
     if not len(values):
         return
     values = np.maximum(values, FLOOR_MS)
-    lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75])
     picked = values[np.unique(np.linspace(0, len(values) - 1, min(len(values), MOST_POINTS)).round().astype(int))]
     scatter = lane + 0.5 * (np.arange(len(picked)) * GOLDEN % 1 - 0.5)
     ax.plot(picked, scatter, "o", color=colour, markersize=3.5, markeredgewidth=0, alpha=0.45, rasterized=True)
-    ax.fill_betweenx([lane - 0.27, lane + 0.27], lower, upper, color=colour, alpha=0.22, linewidth=0)
+    lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75])
+    if len(values) >= 4:  # as in the table, a quantile is told only where enough handshakes carry it
+        ax.fill_betweenx([lane - 0.27, lane + 0.27], lower, upper, color=colour, alpha=0.22, linewidth=0)
+    if len(values) < 2:
+        return
     ax.vlines(median, lane - 0.3, lane + 0.3, color=COLOURS["ink"], linewidth=1.6)
     ax.annotate(
         duration(median), (median, lane - 0.3), (0, 1), textcoords="offset points", ha="center", va="bottom",

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-# Blue and vermilion of Okabe and Ito's palette: apart for every kind of colour vision, and in grey print.
+# Blue and vermilion of Okabe and Ito's palette, apart for every kind of colour vision; marks and counts tell them apart
+# in grey print.
 COLOURS = {
     "established": "#0072B2",
     "failed": "#D55E00",
