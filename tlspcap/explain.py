@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator, Mapping
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -12,10 +12,10 @@ from tlspcap.report import causes, words
 from tlspcap.tls.verdict import Completeness
 
 WIDTH = 80
-LABEL = 10  # width of the labels on the left
+LABEL = 11  # width of the labels on the left
 MOST_PACKETS = 40  # of the step by step account
 
-Row = "pd.Series[Any]"
+Row: TypeAlias = "pd.Series[Any]"
 
 CLIENT_AUTH = {
     "not_requested": "the server asked for no client certificate",
@@ -62,7 +62,7 @@ def explain(handshake: int, tables: Mapping[str, pd.DataFrame]) -> str:
         *_steps(messages, alerts),
         *_labelled("Time", _time(row)),
         *_labelled("Lacks", _lacks(row)),
-        *(line for note in notes.itertuples() for line in _labelled("Note", f"{note.kind}: {words.wire(note.detail, 300)}")),
+        *(line for note in notes.itertuples() for line in _labelled("Note", _note(note))),
     ]
     return "\n".join(parts) + "\n"
 
@@ -71,8 +71,12 @@ def _row(handshake: int, handshakes: pd.DataFrame) -> Row:
     if handshake in handshakes.index:
         found = handshakes.loc[handshake]
         return found if isinstance(found, pd.Series) else found.iloc[0]
-    have = f"they go from {handshakes.index.min()} to {handshakes.index.max()}" if len(handshakes) else "the table is empty"
+    have = f"they go from 0 to {handshakes.index.max()}" if len(handshakes) else "the table is empty"
     raise ArgumentError(f"there is no handshake {handshake}: {have}")
+
+
+def _note(note: Any) -> str:
+    return f"{note.kind}: {words.wire(note.detail, 300)}"
 
 
 def _own(table: pd.DataFrame | None, row: Row) -> pd.DataFrame:
@@ -81,26 +85,20 @@ def _own(table: pd.DataFrame | None, row: Row) -> pd.DataFrame:
 
 
 def _verdict(row: Row) -> str:
-    """Say the outcome and why, and what kind of knowledge that is."""
-    reason = "no reason is given" if words.missing(row["reason"]) else words.wire(row["reason"], 400)
-    if row["outcome"] == "failed":
-        who = words.who_did_it(row["failure_mechanism"], row["failure_side"], "client", "server")
-        what = words.what_happened(row["failure_mechanism"], row["alert"], row["alert_code"], "certain")
-        said = f"Failed: {what}, {who} {words.step(row['failure_phase'])}"
-    else:
-        said = str(row["outcome"]).capitalize()
-    sure = "" if words.missing(row["certainty"]) else f" [{_CERTAINTY[str(row['certainty'])]}]"
-    return f"{said}: {reason}{sure}"
+    """Say the outcome and why, as one sentence."""
+    reason = "the capture gives no reason" if words.missing(row["reason"]) else words.wire(row["reason"], 400)
+    return f"{str(row['outcome']).capitalize()}: {reason.rstrip('.')}."
 
 
 _CERTAINTY = {
-    "certain": "certain: seen in clear, or the only reading",
+    "certain": "certain: seen in clear, or the only reading that the protocol allows",
     "probable": "probable: inferred from sizes, order and timing of encrypted records",
 }
 
 
 def _facts(row: Row) -> Iterator[tuple[str, str]]:
     client, server = (words.address(row[f"{side}_ip"], row[f"{side}_port"]) for side in ("client", "server"))
+    yield "Certainty", "none" if words.missing(row["certainty"]) else _CERTAINTY[str(row["certainty"])]
     sni = "no name asked for" if words.missing(row["sni"]) else f"asking for {words.wire(row['sni'])}"
     yield "Who", f"client {client}, server {server}, {sni}"
     yield "When", f"{row['time'].isoformat(sep=' ').replace('+00:00', 'Z')}"
@@ -153,7 +151,7 @@ def _steps(messages: pd.DataFrame, alerts: pd.DataFrame) -> list[str]:
     return [*lines, *([f"         and {words.count(left, 'more packet')}"] if left > 0 else []), ""]
 
 
-def _offset(ms: float) -> str:
+def _offset(ms: Any) -> str:
     return words.UNKNOWN if pd.isna(ms) else f"{ms:,.2f}"
 
 
@@ -178,7 +176,8 @@ def _alert(alert: Row) -> str:
 
 def _time(row: Row) -> str:
     """Say how long it took and whose turn it was."""
-    tcp = "" if pd.isna(row["tcp_rtt_ms"]) else f"; the TCP round trip before it {words.milliseconds(row['tcp_rtt_ms'])} ms"
+    round_trip = words.milliseconds(row["tcp_rtt_ms"])
+    tcp = "" if round_trip == words.UNKNOWN else f"; the TCP round trip before it {round_trip} ms"
     whole = row["handshake_ms"]
     if pd.isna(whole):
         return f"the end of the handshake is not known{tcp}"

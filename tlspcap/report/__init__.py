@@ -1,6 +1,6 @@
 """The report: content made once from the tables, then shown on a terminal, as HTML, Markdown or JSON.
 
-`sections.build` makes the content; `terminal`, `html`, `markdown` and `json` each have a `render`; `save` writes a file.
+`build` makes the content; `terminal`, `html`, `markdown` and `json` each have a `render`; `save` writes a file.
 """
 
 from tlspcap.report.model import Report

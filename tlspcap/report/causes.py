@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from tlspcap.report.model import Filter, Mood, Sentence
 # What makes two failures the same. Addresses are not among it: a server behind ten addresses fails once, not ten times.
 CAUSE = ["failure_side", "failure_phase", "failure_mechanism", "alert", "alert_code", "certainty"]
 # Wireshark counts conversations of each transport for itself.
+Row: TypeAlias = "pd.Series[Any]"
 _STREAM_FIELD = {"tcp": "tcp.stream", "dtls": "udp.stream", "quic": "udp.stream"}
 
 
@@ -22,7 +24,7 @@ class Cause:
     rows: pd.DataFrame
 
     @property
-    def first(self) -> "pd.Series[object]":
+    def first(self) -> Row:
         """The handshake that serves as the example."""
         return self.rows.iloc[0]
 
@@ -52,7 +54,7 @@ def sentence(cause: Cause, alerts: pd.DataFrame | None = None, name_file: bool =
     """Say one cause, with an example to look at and the display filter that shows them all."""
     probable = cause.first.certainty == "probable"
     return Sentence(
-        f"{len(cause.rows):,} × {phrase(cause.rows)}, {cause.version}",
+        f"{len(cause.rows):,} {words.TIMES} {phrase(cause.rows)}, {cause.version}",
         Mood.DOUBT if probable else Mood.BAD,
         details=tuple(_details(cause, alerts, name_file)),
         filters=filters(cause.rows),
@@ -60,7 +62,7 @@ def sentence(cause: Cause, alerts: pd.DataFrame | None = None, name_file: bool =
     )
 
 
-def place(row: "pd.Series[object]", name_file: bool = False) -> str:
+def place(row: Row, name_file: bool = False) -> str:
     """Say where in Wireshark to look, e.g. "stream 4, frame 37"; with several files, in which."""
     where = f"stream {row.stream}, frame {row.frame}"
     return f"{where} of {words.wire(row.capture)}" if name_file else where
@@ -126,7 +128,7 @@ def _details(cause: Cause, alerts: pd.DataFrame | None, name_file: bool) -> list
     return [*lines, concerned] if concerned else lines
 
 
-def _alert_frame(row: "pd.Series[object]", alerts: pd.DataFrame | None) -> str:
+def _alert_frame(row: Row, alerts: pd.DataFrame | None) -> str:
     """Name the frame of the alert that ended the handshake, where one was seen."""
     if alerts is None or alerts.empty or row.failure_mechanism not in ("alert", "hidden_alert"):
         return ""
@@ -134,7 +136,7 @@ def _alert_frame(row: "pd.Series[object]", alerts: pd.DataFrame | None) -> str:
     return "" if sent.empty else f", alert in frame {sent['frame'].iloc[-1]}"
 
 
-def _asked_for(row: "pd.Series[object]") -> str:
+def _asked_for(row: Row) -> str:
     server = words.address(row.server_ip, row.server_port)
     return server if words.missing(row.sni) else f"{words.wire(row.sni)} at {server}"
 

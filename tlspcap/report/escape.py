@@ -7,6 +7,7 @@ HTML is escaped by Jinja2's autoescape, JSON by `json`.
 
 import re
 
+# ruff: noqa: RUF001 - typographic characters that look like ASCII ones are what this module is about
 _ASCII = str.maketrans({
     "×": "x", "–": "-", "—": "-", "−": "-", "…": "~", "·": "|", "≥": ">", "≤": "<", "µ": "u", "→": ">", "←": "<",
     "─": "-", "├": "|", "┤": "|", "●": "o", "▸": ">", "✓": "+", "✗": "x", "█": "#", "│": "|", "━": "-", "’": "'",
@@ -34,14 +35,14 @@ def clip(text: str, limit: int = 80) -> str:
     if len(text) <= limit:
         return text
     head = limit // 2
-    return f"{text[:head]}…{text[len(text) - (limit - head - 1):]}"
+    return f"{text[:head]}…{text[len(text) - (limit - head - 1) :]}"
 
 
 def encodable(text: str, encoding: str) -> str:
-    """Fit `text` to an output encoding: typographic characters get an ASCII cousin of the same width.
+    r"""Fit `text` to an output encoding: typographic characters get an ASCII cousin of the same width.
 
     >>> encodable("3 × é", "ascii")
-    '3 x \\\\xe9'
+    '3 x \\xe9'
     """
     try:
         text.encode(encoding)

@@ -5,6 +5,7 @@ import pandas as pd
 from tlspcap.failures import failure_ratio
 from tlspcap.report import causes, words
 from tlspcap.report.model import Mood, Sentence
+from tlspcap.tls.verdict import Completeness
 
 MOST_GROUPS = 3  # with more groups than this the sentence gives the total and names the worst
 
@@ -59,7 +60,7 @@ def _all_well(handshakes: pd.DataFrame, known: int, unknown: int) -> Sentence:
         return Sentence(f"{all_of_them} succeeded ({bound}).", Mood.GOOD)
     rest = handshakes[handshakes["outcome"] == "unknown"]
     lacks = words.LACKS[_commonest(rest["completeness"])]
-    why = "" if lacks == words.LACKS[words.Completeness.COMPLETE] else f", most often because {lacks}"
+    why = "" if lacks == words.LACKS[Completeness.COMPLETE] else f", most often because {lacks}"
     return Sentence(f"No handshake failed ({bound}); {unknown:,} more with unknown outcome{why}.", Mood.DOUBT)
 
 
@@ -68,10 +69,12 @@ def _each_group(ratios: pd.DataFrame) -> str:
     rows = [(group_name(key), row) for key, row in ratios.iterrows() if row["failed"] + row["established"]]
     rows.sort(key=lambda item: item[1]["failed"] == 0)  # stable: else in the table's order
     first, *others = rows
-    return ", ".join([
-        f"{first[0]}: {_ratio(first[1], ' handshakes failed', '95 % interval ')}",
-        *(f"{name}: {_ratio(row, ' failed')}" for name, row in others),
-    ])
+    return ", ".join(
+        [
+            f"{first[0]}: {_ratio(first[1], ' handshakes failed', '95 % interval ')}",
+            *(f"{name}: {_ratio(row, ' failed')}" for name, row in others),
+        ]
+    )
 
 
 def _total_and_worst(handshakes: pd.DataFrame, ratios: pd.DataFrame) -> str:
@@ -101,6 +104,6 @@ def _main_cause(failed: pd.DataFrame, name_file: bool) -> str:
     return f"{share}: {causes.phrase(rows)} (e.g. {causes.place(rows.iloc[0], name_file)})"
 
 
-def _commonest(completeness: "pd.Series[str]") -> words.Completeness:
+def _commonest(completeness: "pd.Series[str]") -> Completeness:
     counts = completeness.value_counts()
-    return words.Completeness(str(counts.index[0])) if len(counts) else words.Completeness.COMPLETE
+    return Completeness(str(counts.index[0])) if len(counts) else Completeness.COMPLETE

@@ -1,4 +1,4 @@
-"""The report as one HTML file: figures inside, nothing loaded from anywhere, legible on a phone, on paper, in the dark."""
+"""The report as one HTML file: figures inside, nothing loaded; legible on a phone, on paper and in the dark."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,9 @@ def render(report: Report, figures: Sequence[Figure] = ()) -> str:
     """
     import jinja2
 
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["show"] = words.show
     environment.filters["listed"] = lambda names: words.listed(list(names))
     environment.tests["number"] = lambda column: column.kind is not Kind.TEXT

@@ -7,7 +7,8 @@
     sources         [file name, …]
     facts           {handshakes, established, failed, unknown, probable, clients, servers, first, last, seconds}
     headline        sentence
-    sections        [{key, title, sentences: [sentence, …], tables: [table, …]}, …], keys: failures, causes, latency, lacking
+    sections        [{key, title, sentences: [sentence, …], tables: [table, …]}, …]
+                    keys: failures, causes, latency, lacking
 
     sentence        {text, mood: plain|good|bad|doubt, details: [text, …], filters: [{capture, filter}, …], data: {…}}
     table           {key, caption, columns: [{key, caption, unit}, …], rows: [{column key: value}, …]}

@@ -6,11 +6,11 @@ from tlspcap.report.model import Grid, Kind, Report, Section, Sentence
 
 
 def render(report: Report) -> str:
-    """Write the report as Markdown: headings, lists, tables, and display filters as code.
+    r"""Write the report as Markdown: headings, lists, tables, and display filters as code.
 
     >>> from tlspcap.report.model import Report, Sentence
     >>> print(render(Report(Sentence("All 3 succeeded."), ("a|b.pcap",), {}, ())), end="")
-    # TLS handshakes in a\\|b.pcap
+    # TLS handshakes in a\|b.pcap
     <BLANKLINE>
     **All 3 succeeded.**
     """

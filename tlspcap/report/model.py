@@ -73,7 +73,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of values, most important row first; renderers with little room show the first rows and count the rest."""
+    """A table of values, most important row first; with little room the rest is counted."""
 
     key: str
     caption: str

@@ -9,6 +9,7 @@ from tlspcap.latency import latency, split
 from tlspcap.report import causes, words
 from tlspcap.report.headline import headline
 from tlspcap.report.model import Cell, Column, Grid, Kind, Mood, Report, Section, Sentence
+from tlspcap.tls.verdict import Completeness
 
 CAPTIONS = {
     "version": "version", "server_ip": "server", "client_ip": "client", "sni": "name asked for", "cipher": "cipher",
@@ -45,7 +46,11 @@ def build(
     handshakes, notes = tables["handshakes"], tables.get("notes")
     sections = [_lacking(handshakes, notes)]
     if not handshakes.empty:
-        sections = [_failures(handshakes, keys), _causes(handshakes, tables.get("alerts")), _latency(handshakes, keys), *sections]
+        sections[:0] = [
+            _failures(handshakes, keys),
+            _causes(handshakes, tables.get("alerts")),
+            _latency(handshakes, keys),
+        ]
     return Report(
         headline=headline(handshakes, keys, notes),
         sources=tuple(sources) or tuple(handshakes["capture"].dropna().astype(str).unique()),
@@ -74,18 +79,7 @@ def facts(handshakes: pd.DataFrame) -> dict[str, Cell]:
 
 def _failures(handshakes: pd.DataFrame, by: list[str]) -> Section:
     """Failure ratio by group, each with base, interval, unknown ones and distinct clients."""
-    ratios = failure_ratio(handshakes, by=by)
-    rows = tuple(
-        (
-            *_labels(key),
-            (int(row.failed), int(row.failed + row.established)),
-            _number(row.failure_ratio),
-            None if pd.isna(row.ci_low) else (float(row.ci_low), float(row.ci_high)),
-            int(row.unknown),
-            int(row.clients),
-        )
-        for key, row in zip(ratios.index, ratios.itertuples(index=False), strict=True)
-    )
+    rows = tuple((*_labels(key), *_ratio(row)) for key, row in failure_ratio(handshakes, by=by).iterrows())
     columns = (
         *_by_columns(by),
         Column("failed", "failed", Kind.OF),
@@ -97,6 +91,13 @@ def _failures(handshakes: pd.DataFrame, by: list[str]) -> Section:
     title = f"Failures by {_spoken(by)}"
     caption = "Failed of those whose outcome is known, with Wilson's interval."
     return Section("failures", title, grids=(Grid("failures", caption, columns, rows),))
+
+
+def _ratio(row: causes.Row) -> tuple[Cell, ...]:
+    low, high, ratio = (_number(row[name]) for name in ("ci_low", "ci_high", "failure_ratio"))
+    bounds = None if low is None or high is None else (low, high)
+    base = int(row["failed"] + row["established"])
+    return (int(row["failed"]), base), ratio, bounds, int(row["unknown"]), int(row["clients"])
 
 
 def _causes(handshakes: pd.DataFrame, alerts: pd.DataFrame | None) -> Section:
@@ -136,7 +137,7 @@ def _times_by_group(handshakes: pd.DataFrame, by: list[str]) -> Grid:
 
 def _waits(handshakes: pd.DataFrame) -> Grid:
     table = latency(handshakes, measures=list(MEASURES))
-    rows = [(caption, *_quantiles(table.loc[name])) for name, caption in MEASURES.items()]
+    rows = [(MEASURES[str(name)], *_quantiles(row)) for name, row in table.iterrows()]
     columns = (Column("measure", "measure"), *_QUANTILES)
     return Grid("waits", "What surrounds the handshake.", columns, tuple(rows))
 
@@ -148,7 +149,7 @@ _QUANTILES = (
 )
 
 
-def _quantiles(row: "pd.Series[float]") -> tuple[Cell, ...]:
+def _quantiles(row: causes.Row) -> tuple[Cell, ...]:
     return (int(row["n"]), int(row["excluded"]), *(_number(row[name]) for name in ("p50", "p90", "p99", "max")))
 
 
@@ -167,16 +168,21 @@ def _completeness(handshakes: pd.DataFrame) -> tuple[Sentence, ...]:
         return ()
     if not lacking:
         return (Sentence(f"Nothing: all packets of the {total} are there.", Mood.GOOD),)
-    said = "; ".join(f"{n:,} × {words.LACKS[words.Completeness(k)]}" for k, n in lacking.items())
+    said = "; ".join(f"{n:,} {words.TIMES} {words.LACKS[Completeness(k)]}" for k, n in lacking.items())
     return (Sentence(f"Of {total}: {said}.", Mood.DOUBT, data=lacking),)
 
 
 def _unknown_grid(handshakes: pd.DataFrame) -> Grid:
     name_file = handshakes["capture"].nunique() > 1
     rows = tuple(
-        (int(row.n), words.wire(row.reason, 200), causes.place(row, name_file)) for _, row in unknowns(handshakes).iterrows()
+        (int(row.n), words.wire(row.reason, 200), causes.place(row, name_file))
+        for _, row in unknowns(handshakes).iterrows()
     )
-    columns = (Column("count", "n", Kind.COUNT), Column("reason", "why the outcome is unknown"), Column("example", "e.g."))
+    columns = (
+        Column("count", "n", Kind.COUNT),
+        Column("reason", "why the outcome is unknown"),
+        Column("example", "e.g."),
+    )
     return Grid("unknown", "Outcomes that the capture does not tell.", columns, rows)
 
 
@@ -189,7 +195,7 @@ def _notes_grid(notes: pd.DataFrame | None) -> Grid:
     return Grid("notes", "What was odd in the capture.", columns, tuple(rows))
 
 
-def _first_note(note: "pd.Series[object]") -> str:
+def _first_note(note: causes.Row) -> str:
     where = "" if words.missing(note.frame) else f"frame {note.frame}: "
     return where + words.wire(note.detail, 200)
 

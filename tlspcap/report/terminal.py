@@ -129,7 +129,9 @@ def _table(grid: Grid, rows: tuple[tuple[Cell, ...], ...], width: int) -> "Table
     for column in grid.columns:
         number = column.kind is not Kind.TEXT
         wraps = not number and needed > width
-        table.add_column(Text(column.caption), justify="right" if number else "left", no_wrap=not wraps, overflow="fold")
+        table.add_column(
+            Text(column.caption), justify="right" if number else "left", no_wrap=not wraps, overflow="fold"
+        )
     if draw:
         table.add_column(Text("0 %" + "100 %".rjust(WHISKERS - 3)), no_wrap=True)
     for row, shown in zip(rows, texts, strict=True):

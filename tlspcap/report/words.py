@@ -1,4 +1,4 @@
-"""How numbers and the words of a verdict are said to people: the same in the report, in `explain` and on the terminal."""
+"""How numbers and the words of a verdict are said to people: the same in every report and in `explain`."""
 
 import math
 
@@ -8,7 +8,8 @@ from tlspcap.report.escape import clip, printable
 from tlspcap.report.model import Cell, Kind
 from tlspcap.tls.verdict import Completeness, Mechanism, Party, Phase
 
-UNKNOWN = "–"  # stands where there is no value, or too few to carry one
+TIMES = "×"  # noqa: RUF001 - a multiplication sign
+UNKNOWN = "–"  # noqa: RUF001 - a dash stands where there is no value, or too few to carry one
 
 STEPS = {
     Phase.CLIENT_HELLO: "after the ClientHello",
@@ -178,7 +179,7 @@ def who_did_it(mechanism: object, side: object, clients: str, servers: str) -> s
     if side == Party.SERVER:
         return f"{verb} the {servers}"
     if side == Party.CLIENT:
-        return f"{verb} the {clients} to the {servers}" if verb == "sent by" else f"{verb} the {clients} of the {servers}"
+        return f"{verb} the {clients} {'to' if verb == 'sent by' else 'of'} the {servers}"
     return f"between the {clients} and the {servers}"
 
 
