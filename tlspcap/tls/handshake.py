@@ -66,11 +66,15 @@ class Follower:
         self._joiners = (MessageJoiner(), MessageJoiner())
         self._held: list[Data | None] = [None, None]  # a payload too short to tell whether it begins a hello
         self._half_alerts = [b"", b""]
-        self._takers: dict[type, Callable[..., None]] = {Data: self._data, Gap: self._gap, Closed: self._closed}
 
     def take(self, event: Event) -> None:
         """Work through one event."""
-        self._takers[type(event)](event)
+        if isinstance(event, Data):
+            self._data(event)
+        elif isinstance(event, Gap):
+            self._gap(event)
+        else:
+            self._closed(event)
 
     # -- transport events ---------------------------------------------------------------------------------------
 

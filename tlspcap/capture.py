@@ -1,0 +1,173 @@
+"""The door: `read` a capture, ask the `Capture` for tables, ratios, durations, plots, words and reports."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from tlspcap import failures, latency
+from tlspcap.errors import ArgumentError
+from tlspcap.explain import explain
+from tlspcap.progress import bar
+from tlspcap.reading import read_tables
+from tlspcap.selection import Selection
+from tlspcap.wire.columns import FileFacts
+from tlspcap.wire.files import CaptureInput
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def read(
+    source: CaptureInput | Iterable[CaptureInput],
+    *,
+    embedded_secrets: bool = True,
+    timeout: float = 10.0,
+    select: Selection | None = None,
+    tables: Iterable[str] | None = None,
+    progress: bool | None = None,
+) -> "Capture":
+    """Read captures and follow every TLS handshake in them.
+
+    Args:
+        source: a path, a glob, a folder, "-" for standard input, an open binary file, or a list of those. Classic
+            pcap or pcapng, also packed with gzip, bzip2 or xz; told by their first bytes, not by name.
+        embedded_secrets: use key logs inside a pcapng. Nothing is decrypted yet, so it changes nothing today.
+        timeout: seconds of capture time after which a peer that was to speak is said to be silent.
+        select: which handshakes to keep; all without one.
+        tables: names of the tables to build; all without. What is not asked for costs nothing.
+        progress: show a progress bar on standard error; None: where that is a terminal, or in Jupyter.
+
+    Returns:
+        A Capture, whose tables are plain DataFrames.
+
+    Raises:
+        CaptureError: an input could not be read at all (NotACapture, UnknownLinkType say why).
+        ArgumentError: an argument makes no sense.
+
+    >>> import tlspcap
+    >>> cap = tlspcap.read("sample_captures/intermittent-alert.pcap")
+    >>> cap.failure_ratio(by="version")[["n", "failed"]].to_dict("index")
+    {'TLS 1.2': {'n': 10, 'failed': 3}, 'TLS 1.3': {'n': 10, 'failed': 0}}
+    """
+    names = None if tables is None else list(tables)
+    with bar(progress) as advance:
+        reading = read_tables(source, timeout=timeout, select=select, tables=names, progress=advance)
+    return Capture(reading.frames, reading.files)
+
+
+@dataclass(frozen=True, repr=False)
+class Capture:
+    """What was read: the tables, and shortcuts to what is mostly asked of them."""
+
+    tables: dict[str, pd.DataFrame]  # by name; those that were asked for
+    files: list[FileFacts] = field(default_factory=list)  # what is known of each file as a whole
+
+    def __repr__(self) -> str:
+        """Say what was read, in a line."""
+        counts = ", ".join(f"{len(frame)} {name}" for name, frame in self.tables.items())
+        return f"<Capture of {len(self.files)} file(s): {counts}>"
+
+    def _table(self, name: str) -> pd.DataFrame:
+        if name not in self.tables:
+            raise ArgumentError(f"{name}: this table was not asked for; read with tables=[…, {name!r}]")
+        return self.tables[name]
+
+    @property
+    def handshakes(self) -> pd.DataFrame:
+        """One row per TLS handshake; the columns are in docs/tables.md."""
+        return self._table("handshakes")
+
+    @property
+    def records(self) -> pd.DataFrame:
+        """One row per TLS record."""
+        return self._table("records")
+
+    @property
+    def messages(self) -> pd.DataFrame:
+        """One row per handshake message, ChangeCipherSpec, alert and first application data."""
+        return self._table("messages")
+
+    @property
+    def alerts(self) -> pd.DataFrame:
+        """One row per alert."""
+        return self._table("alerts")
+
+    @property
+    def certificates(self) -> pd.DataFrame:
+        """One row per distinct certificate."""
+        return self._table("certificates")
+
+    @property
+    def notes(self) -> pd.DataFrame:
+        """One row per oddity."""
+        return self._table("notes")
+
+    def failure_ratio(self, by: Any = "version", by_client: bool = False) -> pd.DataFrame:
+        """Failure ratio per group with its interval and base (see `tlspcap.failure_ratio`)."""
+        return failures.failure_ratio(self.handshakes, by, by_client)
+
+    def latency(self, by: Any = None, outcome: str | None = "established") -> pd.DataFrame:
+        """Quantiles of each measure per group, in ms (see `tlspcap.latency`)."""
+        return latency.latency(self.handshakes, by, outcome)
+
+    def explain(self, handshake: int) -> str:
+        """One handshake, step by step, in words."""
+        return explain(handshake, self.tables)
+
+    @property
+    def plot(self) -> "Plots":
+        """Plots of this capture; each returns matplotlib Axes."""
+        return Plots(self)
+
+    def report(self, path: str | Path, by: str | list[str] = "version") -> None:
+        """Write the report to a file: .html (one self-contained page), .md or .json, by its suffix."""
+        from tlspcap import report
+
+        report.save(path, self.tables, by=by)
+
+
+@dataclass(frozen=True)
+class Plots:
+    """The plots of one capture; the same as the functions in `tlspcap.plots`, given its tables."""
+
+    capture: Capture
+
+    def failure_ratio(self, by: str = "version", ax: "Axes | None" = None) -> "Axes":
+        """Bars of the failure ratio per group, with interval and base."""
+        from tlspcap import plots
+
+        return plots.failure_ratio(self.capture.handshakes, by=by, ax=ax)
+
+    def latency(self, by: str = "version", ax: "Axes | None" = None) -> "Axes":
+        """How long handshakes took, per group."""
+        from tlspcap import plots
+
+        return plots.latency(self.capture.handshakes, by=by, ax=ax)
+
+    def timeline(self, ax: "Axes | None" = None) -> "Axes":
+        """Handshakes over time, failures marked."""
+        from tlspcap import plots
+
+        return plots.timeline(self.capture.handshakes, ax=ax)
+
+    def matrix(self, ax: "Axes | None" = None) -> "Axes":
+        """Version by cipher: what succeeded, what failed, and how."""
+        from tlspcap import plots
+
+        return plots.matrix(self.capture.handshakes, ax=ax)
+
+    def ladder(self, handshake: int, ax: "Axes | None" = None) -> "Axes":
+        """One handshake as arrows between client and server."""
+        from tlspcap import plots
+
+        table = self.capture.handshakes
+        if handshake not in table.index:
+            raise ArgumentError(f"ladder: there is no handshake {handshake}; the table has {len(table)} rows")
+        row = table.iloc[table.index.get_loc(handshake)]
+        messages, alerts = self.capture.messages, self.capture.alerts
+        return plots.ladder(messages[messages["id"] == row["id"]], row, alerts[alerts["id"] == row["id"]], ax=ax)
+
+
