@@ -112,16 +112,16 @@ class Direction:
         """Translate an ACK number of the other side to an offset here and remember the highest."""
         if self.origin < 0:
             self._move_origin(ack)
-        highest = max(self.end.acknowledged, 0)
-        acked = self.offset_of(ack, highest)
-        if self.fin >= 0:
-            acked = min(acked, self.fin)
+        end = self.end
+        highest = end.acknowledged if end.acknowledged > 0 else 0
+        acked = highest + ((ack - self.origin - highest + 0x8000_0000) & MASK) - 0x8000_0000  # signed32
         if acked - highest > FAR:
             return UNKNOWN
-        if acked > self.end.acknowledged:
-            self.end.acknowledged = max(acked, 0)
-        self.ack_number, self.ack_offset = ack, max(acked, 0)
-        return self.ack_offset
+        acked = 0 if acked < 0 else self.fin if 0 <= self.fin < acked else acked
+        if acked > end.acknowledged:
+            end.acknowledged = acked
+        self.ack_number, self.ack_offset = ack, acked
+        return acked
 
     def receive(self, piece: Piece) -> list[Event]:
         """Take a segment with payload, whatever its place; return what can be delivered now."""

@@ -16,9 +16,8 @@ from tlspcap.transport import Conversation, Endpoint, Event
 from tlspcap.wire.columns import AddressBook, Int64, Segments
 from tlspcap.wire.hello import Mask
 from tlspcap.wire.numbering import Numbered, Numbering, endpoint_parts
-from tlspcap.wire.streams import LINGER, Streams
+from tlspcap.wire.streams import LINGER, Blocks, Streams
 from tlspcap.wire.undecided import FOLLOWED, OVER, Sample, Undecided, block_of
-from tlspcap.wire.waiting import Blocks
 
 __all__ = ["LINGER", "Conflict", "FlowFacts", "Flows"]
 
@@ -142,7 +141,7 @@ class Flows:
     def _hand_out(self, number: int, parts: Blocks, ends: bool) -> Iterator[tuple[Conversation, Iterator[Event]]]:
         """Yield one conversation with its events; forget it when it is over."""
         streams = self._followed[number]
-        events = _events(streams, parts, ends)
+        events = streams.events(parts, ends)
         yield streams.conversation, events
         for _ in events:  # what the consumer left
             pass
@@ -162,15 +161,6 @@ class Flows:
         other = np.where(table["opener_low"], table["high"], table["low"])[chosen] & 0xFFFF
         ports, counts = np.unique(other, return_counts=True)
         return ports.tolist(), counts.tolist()
-
-
-def _events(streams: Streams, parts: Blocks, ends: bool) -> Iterator[Event]:
-    """Yield what blocks of rows make, then, if the conversation ends with them, what is left of it."""
-    for block, buffer in parts:
-        yield from streams.events(block, buffer.data)
-    if ends or streams.over:
-        yield from streams.finish()
-        streams.conversation.over = True
 
 
 def _grouped(rows: Int64, number: Int64) -> tuple[Int64, list[_Group]]:

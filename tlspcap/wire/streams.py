@@ -4,20 +4,24 @@ Every decision rests on the rows so far, never on where a chunk of the capture e
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import numpy as np
 
-from tlspcap.transport import UNKNOWN, Closed, Conversation, Data, Endpoint, Event
-from tlspcap.wire.columns import Int64
+from tlspcap.transport import UNKNOWN, Closed, Conversation, Data, Event
+from tlspcap.wire.columns import Bytes, Int64
 from tlspcap.wire.direction import FAR, MASK, RESET_AHEAD, RESET_BEHIND, Direction, Piece
 from tlspcap.wire.hello import MAX_ALERT_SEGMENT, MIN_ALERT_SEGMENT, is_alert_segment
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16  # RFC 9293 3.1
+UNUSUAL = FIN | SYN | RST
 
 # The rows of a block, one field each: what follows one conversation needs of a segment.
 FIELDS = ("frame", "time", "clock", "side", "seq", "ack", "flags", "start", "captured", "length")
 FRAME, TIME, CLOCK, SIDE, SEQ, ACKED, FLAGS, START, CAPTURED, LENGTH = range(len(FIELDS))
 Row = tuple[int, int, int, int, int, int, int, int, int, int]
+
+Blocks = list[tuple[Int64, Bytes]]  # rows (FIELDS x rows), and the buffer that their payloads lie in
 
 LINGER = 5_000_000_000  # ns that a conversation still gets packets after both FINs or a RST
 IDLE = 3_600_000_000_000  # ns without a packet, after which it is over
@@ -49,39 +53,61 @@ class Streams:
 
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
-        opener, other = conversation.opener, conversation.other
-        self.sides = (Direction(0, opener), Direction(1, other))
+        self.sides = (Direction(0, conversation.opener), Direction(1, conversation.other))
         self.deadline = NEVER  # largest capture time at which a packet still belongs to the conversation
         self.closing = False  # both FINs or a RST were seen
         self.opening = False  # a SYN-ACK waits for its ACK
         self.settled = False  # what was held when the consumer was done has been let go
         self.over = False  # a packet came behind the deadline
-        self.last_frame = conversation.first_frame
-        self.last_time = conversation.first_time
+        self.last_frame, self.last_time = conversation.first_frame, conversation.first_time
 
-    def events(self, block: Int64, buffer: memoryview) -> Iterator[Event]:
-        """Take a block of rows (FIELDS x rows) whose payloads lie in a buffer; yield what they make."""
-        at, rows = 0, block.shape[1]
-        while at < rows and not self.over:
-            end = at + (BULK if self.settled else SLICE)
-            part = block[:, at:end]
-            if self.settled and part.shape[1] > SLICE:
-                yield from self._glance(part, buffer)
-            else:
-                yield from self.follow(zip(*part.tolist(), strict=True), buffer)
-            at = end
+    def events(self, blocks: Blocks, ends: bool) -> Iterator[Event]:
+        """Yield what blocks of rows make, then, if the conversation ends with them, what is left of it."""
+        for block, buffer in blocks:
+            at, rows = 0, block.shape[1]
+            if self.deadline == NEVER:
+                self.deadline = int(block[CLOCK, 0]) + IDLE
+            while at < rows and not self.over:
+                part = self._in_time(block[:, at : at + (BULK if self.settled else SLICE)])
+                at += part.shape[1]
+                if self.settled and part.shape[1] > SLICE:
+                    yield from self._glance(part, buffer.data)
+                else:
+                    yield from self._follow(part, buffer.data)
+        if ends or self.over:
+            yield from self._finish()
+            self.conversation.over = True
 
-    def follow(self, rows: Iterable[Row], buffer: memoryview) -> Iterator[Event]:
+    def _in_time(self, block: Int64) -> Int64:
+        """Cut a block before the first row that comes too late; a FIN or RST inside it may end it sooner still."""
+        clock = block[CLOCK]
+        if clock[-1] > self.deadline:
+            late = clock > self.deadline if self.closing else np.diff(clock, prepend=self.deadline - IDLE) > IDLE
+            if late.any():
+                self.over = True
+                return block[:, : int(np.argmax(late))]
+        return block
+    def conflicts(self) -> Iterator[tuple[int, int]]:
+        """Name the sides that sent other bytes for the same offsets, each with the first frame that did."""
+        return ((me.side, me.conflict) for me in self.sides if me.conflict)
+
+    def _follow(self, block: Int64, buffer: memoryview) -> Iterator[Event]:
         """Take rows one by one."""
-        conversation, (opener, other) = self.conversation, self.sides
-        for row in rows:
+        conversation, (opener, other), new = self.conversation, self.sides, tuple.__new__
+        for row in zip(*block.tolist(), strict=True):
             frame, time, clock, side, seq, ack, flags, start, captured, length = row
             if clock > self.deadline:
                 self.over = True
                 return
             me, peer = (other, opener) if side else (opener, other)
-            self._count(me.end, frame, time, clock)
-            if flags & (FIN | SYN | RST) or self.opening or self.settled or me.end.packets == 1:
+            end = me.end
+            end.packets += 1
+            end.last_time = self.last_time = time
+            self.last_frame = frame
+            conversation.packets = packets = conversation.packets + 1
+            if time > conversation.last_time:
+                conversation.last_time = time
+            if flags & UNUSUAL or self.opening or self.settled or end.packets == 1:
                 yield from self._segment(me, peer, row, buffer)
                 continue
             acked = UNKNOWN
@@ -93,44 +119,28 @@ class Streams:
                 yield from self._payload(me, peer, row, seq, acked, buffer)
                 continue
             # What follows is what `receive` does for the next bytes in line, without its detours.
-            payload, repeats = bytes(buffer[start : start + captured]), me.end.repeated + peer.end.repeated
-            data = Data(side, frame, time, me.next, payload, acked, conversation.packets, repeats)
-            me.next += length
-            me.end.sent = me.next
+            payload, repeats = buffer[start : start + captured].tobytes(), end.repeated + peer.end.repeated
+            data = new(Data, (side, frame, time, me.next, payload, acked, packets, repeats))
+            me.next = end.sent = me.next + length
             me.remember(data)
             yield data
             if conversation.done:
                 yield from self._settle()
+        if not self.closing and block.shape[1]:
+            self.deadline = int(block[CLOCK, -1]) + IDLE
 
-    def finish(self) -> Iterator[Event]:
+    def _finish(self) -> Iterator[Event]:
         """End the conversation: yield what is held and which bytes are known to be missing."""
         if not self.conversation.done:
             for me in self.sides:
                 yield from me.finish(self.last_frame, self.last_time)
         yield from self._settle()
 
-    def conflicts(self) -> Iterator[tuple[int, int]]:
-        """Name the sides that sent other bytes for the same offsets, each with the first frame that did."""
-        return ((me.side, me.conflict) for me in self.sides if me.conflict)
-
-    def _count(self, end: Endpoint, frame: int, time: int, clock: int) -> None:
-        """Count one packet of a side."""
-        conversation = self.conversation
-        conversation.packets += 1
-        end.packets += 1
-        end.last_time = self.last_time = time
-        self.last_frame = frame
-        if time > conversation.last_time:
-            conversation.last_time = time
-        if not self.closing:
-            self.deadline = clock + IDLE
-
-    def _segment(self, me: Direction, peer: Direction, row: Row, buffer: memoryview) -> Iterator[Event]:
+    def _segment(self, me: Direction, peer: Direction, row: Row, buffer: memoryview) -> Iterable[Event]:
         """Take any segment, whatever its flags."""
-        time, side, seq, ack, flags, length = row[TIME], row[SIDE], row[SEQ], row[ACKED], row[FLAGS], row[LENGTH]
+        _, time, _, side, seq, ack, flags, _, _, length = row
         if flags & RST:
-            yield from self._reset(me, peer, row)
-            return
+            return self._reset(me, peer, row)
         if flags & SYN or me.end.packets == 1:
             seq = self._open(me, row)
         acked = UNKNOWN
@@ -138,10 +148,9 @@ class Streams:
             acked = peer.acknowledge(ack)
             if self.opening and not side and not flags & SYN:
                 self.conversation.ack_time, self.opening = time, False
-        if length:
-            yield from self._payload(me, peer, row, seq, acked, buffer)
-        if flags & FIN:
-            yield from self._fin(me, peer, row, seq, acked)
+        events: Iterable[Event] = self._payload(me, peer, row, seq, acked, buffer) if length else ()
+        # The consumer sees a segment's bytes before its FIN is looked at.
+        return chain(events, self._fin(me, peer, row, seq, acked)) if flags & FIN else events
 
     def _open(self, me: Direction, row: Row) -> int:
         """Take the first packet of a side, or a SYN; return the sequence number of its payload."""
@@ -167,7 +176,7 @@ class Streams:
         frame, time, _, side, _, _, _, start, captured, length = row
         repeats, packets = me.end.repeated + peer.end.repeated, self.conversation.packets
         if not self.settled:
-            payload = bytes(buffer[start : start + captured])
+            payload = buffer[start : start + captured].tobytes()
             offset = me.offset_of(seq, me.next)
             yield from me.receive(Piece(offset, length, payload, frame, time, acked, packets, repeats))
             if self.conversation.done:
@@ -177,20 +186,20 @@ class Streams:
         if 0 < offset + length - me.end.sent <= FAR:
             me.end.sent = offset + length
             if captured == length and is_alert_segment(buffer, start, length):
-                payload = bytes(buffer[start : start + captured])
+                payload = buffer[start : start + captured].tobytes()
                 yield Data(side, frame, time, offset, payload, acked, packets, repeats)
 
     def _fin(self, me: Direction, peer: Direction, row: Row, seq: int, acked: int) -> Iterator[Event]:
         """Take a FIN, which lies behind the payload of its segment."""
-        near = me.end.sent if self.settled else me.next
-        offset = me.offset_of(seq, near) + row[LENGTH]
+        offset = me.offset_of(seq, me.end.sent if self.settled else me.next) + row[LENGTH]
         if self.settled:
             me.next = max(me.next, offset)
         repeats = me.end.repeated + peer.end.repeated
         event = Closed(me.side, row[FRAME], row[TIME], "fin", acked, self.conversation.packets, repeats)
-        yield from me.close(offset, event)
-        if not self.closing and all(side.fin >= 0 for side in self.sides):
+        events = me.close(offset, event)
+        if not self.closing and me.fin >= 0 and peer.fin >= 0:
             self._close(row)
+        yield from events
         if self.conversation.done:
             yield from self._settle()
 
@@ -231,25 +240,22 @@ class Streams:
         """Take rows of a settled conversation: count those that make no event at once, follow the others one by one."""
         flags, length = block[FLAGS], block[LENGTH]
         small = (length >= MIN_ALERT_SEGMENT) & (length <= MAX_ALERT_SEGMENT)
-        telling = np.flatnonzero((flags & (FIN | SYN | RST) != 0) | small)
+        telling = np.flatnonzero((flags & UNUSUAL != 0) | small)
         if len(telling) * 8 > len(flags) or not self._regular(block):
-            yield from self.follow(zip(*block.tolist(), strict=True), buffer)
+            yield from self._follow(block, buffer)
             return
         at = 0
         for row in telling.tolist():
             self._absorb(block[:, at:row])
             closing, at = self.closing, row + 1
-            yield from self.follow(zip(*block[:, row:at].tolist(), strict=True), buffer)
+            yield from self._follow(block[:, row:at], buffer)
             if self.closing and not closing:  # the deadline is near now: look at every row's time
-                yield from self.follow(zip(*block[:, at:].tolist(), strict=True), buffer)
+                yield from self._follow(block[:, at:], buffer)
                 return
         self._absorb(block[:, at:])
 
     def _regular(self, block: Int64) -> bool:
-        """Whether all rows come in time and near the bytes seen last, so that the order of counting does not matter."""
-        clock = block[CLOCK]
-        if clock[-1] > self.deadline:
-            return False
+        """Whether all rows lie near the bytes seen last, so that it does not matter in which order they are counted."""
         for me in self.sides:
             mine, answers = block[:, block[SIDE] == me.side], block[:, block[SIDE] != me.side]
             acks = answers[ACKED][answers[FLAGS] & ACK != 0]

@@ -24,8 +24,8 @@ from tlspcap.wire.hello import (
     may_begin_hello,
 )
 from tlspcap.wire.numbering import Numbered, Table
-from tlspcap.wire.streams import CAPTURED, FIELDS, FIN, IDLE, LINGER, NEVER, RST, SEQ, SIDE, START
-from tlspcap.wire.waiting import Blocks, WaitingRoom
+from tlspcap.wire.streams import CAPTURED, FIELDS, FIN, IDLE, LINGER, NEVER, RST, SEQ, SIDE, START, Blocks
+from tlspcap.wire.waiting import WaitingRoom
 
 MAX_YOUNG_BYTES = 16_384  # payload, both sides together, that passes without a hello before a conversation is dismissed
 MAX_YOUNG_PACKETS = 512  # packets, the same

@@ -6,13 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tlspcap.wire.columns import Bytes, Int64
-from tlspcap.wire.streams import CAPTURED, START
+from tlspcap.wire.streams import CAPTURED, START, Blocks
 
 MAX_WAITING_PACKETS = 2_000_000  # of all undecided conversations; beyond, the oldest conversations are let go
 MAX_WAITING_BYTES = 1 << 28  # payload of them, the same
 MAX_POOLS = 16  # chunks whose waiting packets lie apart
-
-Blocks = list[tuple[Int64, Bytes]]  # rows (streams.FIELDS x rows), and the buffer that their payloads lie in
 
 
 class _Pool(NamedTuple):
