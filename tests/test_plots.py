@@ -1,6 +1,8 @@
 """Plots, by what they contain: labels, counts, marks, and that nothing hostile or missing breaks them."""
 
+import io
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import matplotlib as mpl
@@ -250,20 +252,23 @@ def test_a_plot_leaves_nothing_behind_in_pyplot() -> None:
 
 
 def test_in_ipython_a_plot_is_one_that_the_cell_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In an IPython session a plot goes through pyplot, whose inline backend shows it; `image` still does not."""
+    """In an IPython session a plot goes through pyplot, whose inline backend shows and closes it."""
     from matplotlib import pyplot
 
     pyplot.switch_backend("agg")
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=object))
-    png = plots.image(plots.failure_ratio, intermittent())
-    assert png.startswith(b"\x89PNG")
-    assert pyplot.get_fignums() == []
-    plots.failure_ratio(intermittent())
-    assert len(pyplot.get_fignums()) == 1
-    pyplot.close("all")
+    ax = plots.failure_ratio(intermittent())
+    assert pyplot.gcf() is ax.figure
+    pyplot.close(ax.figure)
 
 
 def test_equal_tables_give_equal_pictures() -> None:
     """Drawing is deterministic: the same table gives the same bytes."""
+
+    def picture(draw: Callable[[pd.DataFrame], Axes]) -> bytes:
+        buffer = io.BytesIO()
+        draw(intermittent()).figure.savefig(buffer, format="png")
+        return buffer.getvalue()
+
     for draw in (plots.latency, plots.matrix):
-        assert plots.image(draw, intermittent()) == plots.image(draw, intermittent())
+        assert picture(draw) == picture(draw)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tlspcap import failures
+from tlspcap.failures import failure_ratio as ratio_table
 from tlspcap.grouping import By, Groups, group, is_outcome, require
 from tlspcap.latency import latency as latency_table
 from tlspcap.plots.style import COLOURS, canvas, counted, duration, headline, label, nothing, percent, styled
@@ -44,7 +44,7 @@ def failure_ratio(
         >>> [text.get_text() for text in failure_ratio(night).texts][:2]
         ['50 %', '1 of 2']
     """
-    table = failures.failure_ratio(handshakes, by, by_client)
+    table = ratio_table(handshakes, by, by_client)
     shown = table.head(MOST_LANES)
     ax = canvas(ax, 7.5, _height(len(shown)))
     if table.empty:

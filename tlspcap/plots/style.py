@@ -1,11 +1,9 @@
 """What all plots share: colours, type, titles, the figure to draw on, and how text from the wire becomes a label."""
 
 import functools
-import io
 import itertools
 import sys
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import pandas as pd
@@ -37,39 +35,9 @@ RC: dict[Any, Any] = {
     "ytick.color": COLOURS["muted"],
     "ytick.labelcolor": COLOURS["ink"],
     "hatch.linewidth": 0.6,
-    "svg.hashsalt": "tlspcap",  # equal plots are equal bytes
     "text.usetex": False,  # a name from the wire must never reach TeX
 }
 MARGIN = 0.12  # inches around everything
-_DETACHED = ContextVar("_DETACHED", default=False)
-
-
-def image(draw: Callable[P, "Axes"], *args: P.args, **kwargs: P.kwargs) -> bytes:
-    r"""Draw a plot to the bytes of a PNG, on a figure that is shown nowhere, not even in Jupyter.
-
-    Args:
-        draw: a function of `tlspcap.plots`.
-        args: what to call it with.
-        kwargs: the same, by keyword.
-
-    Raises:
-        ArgumentError: as the function itself.
-
-    Example:
-        >>> import pandas as pd
-        >>> from tlspcap import plots
-        >>> night = pd.DataFrame({"version": ["TLS 1.3"], "outcome": ["failed"], "client_ip": ["192.0.2.10"]})
-        >>> plots.image(plots.failure_ratio, night)[:4]
-        b'\x89PNG'
-    """
-    token = _DETACHED.set(True)
-    try:
-        axes = draw(*args, **kwargs)
-        buffer = io.BytesIO()
-        figure_of(axes).savefig(buffer, format="png", dpi=130)
-        return buffer.getvalue()
-    finally:
-        _DETACHED.reset(token)
 
 
 def styled(draw: Callable[P, "Axes"]) -> Callable[P, "Axes"]:
@@ -98,7 +66,7 @@ def canvas(ax: "Axes | None", width: float, height: float) -> "Axes":
 def _new_figure(size: tuple[float, float]) -> "Figure":
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    if _in_ipython() and not _DETACHED.get():
+    if _in_ipython():
         from matplotlib import pyplot
 
         return pyplot.figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=MARGIN, h_pad=MARGIN))
@@ -114,12 +82,6 @@ def _in_ipython() -> bool:
     """Tell whether this runs in an IPython session, which Jupyter's kernels are."""
     ipython: Any = sys.modules.get("IPython")
     return ipython is not None and ipython.get_ipython() is not None
-
-
-def figure_of(ax: "Axes") -> "Figure":
-    """Return the whole figure that `ax` is part of."""
-    figure: Any = ax.get_figure(root=True)
-    return figure  # type: ignore[no-any-return]
 
 
 def headline(ax: "Axes", title: str, detail: str, above: float = 0) -> None:
