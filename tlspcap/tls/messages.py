@@ -178,7 +178,8 @@ def _new_session_ticket(body: bytes, version: int | None) -> NewSessionTicket:
     if not is_tls13(version):
         return NewSessionTicket(lifetime, None, b"", read.vector16())
     age_add, nonce, ticket = read.u32(), read.vector8(), read.vector16()
-    return NewSessionTicket(lifetime, age_add, nonce, ticket, Extensions.parse(read.vector16(), read.where))
+    block = b"" if read.at_end else read.vector16()
+    return NewSessionTicket(lifetime, age_add, nonce, ticket, Extensions.parse(block, read.where))
 
 
 def _encrypted_extensions(body: bytes) -> EncryptedExtensions:

@@ -1,0 +1,562 @@
+"""Handshake messages: RFC layouts, real stacks, scapy's builds, other people's captures, and hostile bytes."""
+
+import contextlib
+import csv
+import hashlib
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+from handshake_bytes import REFERENCE, clear_messages, tcp_streams
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openssl_bytes import client_context, client_hello, exchange
+from scapy_tls import layers
+
+from tlspcap.tls import messages as m
+from tlspcap.tls import names
+from tlspcap.tls.ciphers import suite
+from tlspcap.tls.cursor import Malformed
+from tlspcap.tls.hellos import RETRY_RANDOM
+
+TLS10, TLS11, TLS12, TLS13 = 0x0301, 0x0302, 0x0303, 0x0304
+VERSIONS = (None, 0x0300, TLS10, TLS11, TLS12, 0x7F12, TLS13, 0x7E01)
+SUITES = (None, *(suite(code) for code in (0x1301, 0x002F, 0x0033, 0xC02F, 0x008C, 0x00AA, 0xCCAC, 0x0034, 0xC102)))
+RANDOM = bytes(range(32))
+
+
+def vector(size: int, *parts: bytes) -> bytes:
+    """Return a vector: its length in `size` bytes, and its parts."""
+    content = b"".join(parts)
+    return len(content).to_bytes(size) + content
+
+
+def u16s(*codes: int) -> bytes:
+    """Return codes as uint16."""
+    return b"".join(code.to_bytes(2) for code in codes)
+
+
+def hello_body(*extensions: tuple[int, bytes], suites: bytes = u16s(0x1301), version: int = TLS12) -> bytes:
+    """Return the body of a ClientHello."""
+    block = b"".join(code.to_bytes(2) + vector(2, content) for code, content in extensions)
+    return u16s(version) + RANDOM + vector(1, b"id") + vector(2, suites) + vector(1, b"\0") + vector(2, block)
+
+
+def server_body(*extensions: tuple[int, bytes], random: bytes = RANDOM, version: int = TLS12) -> bytes:
+    """Return the body of a ServerHello."""
+    block = b"".join(code.to_bytes(2) + vector(2, content) for code, content in extensions)
+    return u16s(version) + random + vector(1) + u16s(0x1301) + b"\0" + vector(2, block)
+
+
+def client(*extensions: tuple[int, bytes], **others: object) -> m.ClientHello:
+    """Return a parsed ClientHello."""
+    return m.ClientHello.parse(hello_body(*extensions, **others))  # type: ignore[arg-type]
+
+
+def test_client_hello_fields_in_order():
+    """Every field of a ClientHello is read as RFC 5246 7.4.1.2 orders them."""
+    hello = client(suites=u16s(0x1A1A, 0x1301, 0x00FF))
+    assert (hello.legacy_version, hello.random, hello.session_id) == (TLS12, RANDOM, b"id")
+    assert hello.cipher_suites == (0x1A1A, 0x1301, 0x00FF)
+    assert hello.compression_methods == b"\0"
+    assert hello.secure_renegotiation
+
+
+def test_client_hello_without_extensions():
+    """A hello may end after the compression methods, as in SSL 3.0; it offers its own version and nothing more."""
+    hello = m.ClientHello.parse(hello_body(version=0x0300)[:-2])
+    assert hello.extensions.raw == ()
+    assert (hello.server_name, hello.alpn, hello.groups, hello.key_share_groups) == (None, (), (), ())
+    assert (hello.offered_versions, hello.offered_version_max) == ((0x0300,), 0x0300)
+    assert not any([hello.psk_offered, hello.early_data, hello.ech, hello.secure_renegotiation])
+
+
+def test_offers_are_read_without_grease():
+    """Versions come highest first, other lists in order, and GREASE only shows in the raw lists (RFC 8701)."""
+    hello = client(
+        (0x2A2A, b""),
+        (0, vector(2, b"\0" + vector(2, b"a.example"))),
+        (10, vector(2, u16s(0x3A3A, 4588, 29))),
+        (13, vector(2, u16s(0x0403, 0x4A4A, 0x0804))),
+        (16, vector(2, vector(1, b"\x5a\x5a"), vector(1, b"h2"), vector(1, b"http/1.1"))),
+        (43, vector(1, u16s(0x6A6A, TLS12, TLS13, 0x7F1C))),
+        (51, vector(2, u16s(0x3A3A), vector(2, b"\0"), u16s(4588), vector(2, bytes(1216)))),
+    )
+    assert hello.server_name == "a.example"
+    assert hello.groups == (4588, 29)
+    assert hello.signature_schemes == (0x0403, 0x0804)
+    assert hello.alpn == ("h2", "http/1.1")
+    assert hello.offered_versions == (TLS13, 0x7F1C, TLS12)
+    assert hello.offered_version_max == TLS13
+    assert hello.key_share_groups == (4588,)
+    assert hello.extensions.codes[0] == 0x2A2A
+    assert hello.malformed_extensions == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "attribute"),
+    [
+        (5, "status_request"),
+        (15, "heartbeat"),
+        (22, "encrypt_then_mac"),
+        (23, "extended_master_secret"),
+        (41, "psk_offered"),
+        (42, "early_data"),
+        (65037, "ech"),
+        (65281, "secure_renegotiation"),
+    ],
+)
+def test_offers_that_are_flags(code, attribute):
+    """The mere presence of these extensions is the offer."""
+    assert getattr(client((code, b"")), attribute) is True
+    assert getattr(client(), attribute) is False
+
+
+def test_session_ticket_absent_empty_or_sent():
+    """No extension, a request for a ticket, and a ticket to resume with are told apart (RFC 5077 3.2)."""
+    assert [client(*each).session_ticket for each in ([], [(35, b"")], [(35, b"tick")])] == [None, b"", b"tick"]
+
+
+def test_hostile_server_names_are_kept_as_text():
+    """Control characters and NUL stay in the string, other bytes become escapes, and nothing raises."""
+    hello = client((0, vector(2, b"\0" + vector(2, b"a\x00\x1b[31m\xff<b>"))))
+    assert hello.server_name == "a\x00\x1b[31m\\xff<b>"
+
+
+def test_only_grease_versions_fall_back_on_the_hello():
+    """A list that holds nothing but GREASE offers nothing; the highest version is then the hello's own."""
+    hello = client((43, vector(1, u16s(0x6A6A))))
+    assert (hello.offered_versions, hello.offered_version_max) == ((), TLS12)
+
+
+def test_an_odd_extension_does_not_hide_the_hello():
+    """A hello with a broken ALPN extension still gives its name, and says which extension is broken."""
+    hello = client((16, b"\xff\xff"), (0, vector(2, b"\0" + vector(2, b"a.example"))))
+    assert (hello.alpn, hello.server_name, hello.malformed_extensions) == ((), "a.example", (16,))
+
+
+def test_bytes_behind_a_hello_are_kept_apart():
+    """Bytes after the extensions are kept as trailing and change nothing else."""
+    assert m.ClientHello.parse(hello_body() + b"xy").trailing == b"xy"
+    assert m.ServerHello.parse(server_body() + b"xy").trailing == b"xy"
+
+
+def test_key_shares_of_drafts():
+    """Up to draft 22 of TLS 1.3 key_share had the number 40."""
+    share = u16s(29) + vector(2, bytes(32))
+    assert client((40, vector(2, share))).key_share_groups == (29,)
+    assert m.ServerHello.parse(server_body((40, share))).key_share_group == 29
+
+
+def test_server_hello_version_is_the_selected_one():
+    """supported_versions decides; without it, or where it is broken, legacy_version (RFC 8446 4.2.1)."""
+    bodies = server_body((43, u16s(0x7F17))), server_body(), server_body((43, b"\x03"), version=TLS11)
+    assert [m.ServerHello.parse(body).version for body in bodies] == [0x7F17, TLS12, TLS11]
+
+
+def test_hello_retry_request_is_told_by_its_random():
+    """A ServerHello with the random of RFC 8446 4.1.3 is a HelloRetryRequest and names the group it asks for."""
+    assert hashlib.sha256(b"HelloRetryRequest").digest() == RETRY_RANDOM
+    retry = m.ServerHello.parse(server_body((43, u16s(TLS13)), (51, u16s(24)), random=RETRY_RANDOM))
+    assert (retry.is_retry, retry.key_share_group, retry.version) == (True, 24, TLS13)
+    assert not m.ServerHello.parse(server_body()).is_retry
+
+
+def test_server_hello_and_retry_of_early_drafts():
+    """Up to draft 21 a ServerHello had no session id and no compression, and the retry a type of its own (6)."""
+    extensions = vector(2, u16s(40), vector(2, u16s(29)))
+    hello = m.parse(2, u16s(0x7F12) + RANDOM + u16s(0x1301) + extensions)
+    assert (hello.version, hello.cipher_suite, hello.key_share_group) == (0x7F12, 0x1301, 29)
+    for suites in (b"", u16s(0x1301)):  # with the cipher suite since draft 19
+        retry = m.parse(6, u16s(0x7F12) + suites + extensions)
+        assert (retry.is_retry, retry.key_share_group, retry.version) == (True, 29, 0x7F12)
+
+
+@pytest.mark.parametrize(
+    ("code", "content", "attribute", "value"),
+    [
+        (5, b"", "status_request", True),
+        (16, vector(2, vector(1, b"h2")), "alpn", "h2"),
+        (22, b"", "encrypt_then_mac", True),
+        (23, b"", "extended_master_secret", True),
+        (35, b"", "session_ticket", True),
+        (41, b"\0\0", "psk_selected", True),
+        (65281, b"\0", "secure_renegotiation", True),
+    ],
+)
+def test_what_a_server_agrees_to(code, content, attribute, value):
+    """The server's extensions are its choices; without them there are none."""
+    assert getattr(m.ServerHello.parse(server_body((code, content))), attribute) == value
+    assert not getattr(m.ServerHello.parse(server_body()), attribute)
+
+
+def test_certificates_of_both_forms():
+    """The chain comes in the order sent, in TLS 1.3 with the context and each certificate's extensions."""
+    staple = vector(2, u16s(5) + vector(2, b"ocsp"))
+    old = m.parse(11, vector(3, vector(3, b"leaf"), vector(3, b"issuer")), TLS12)
+    new = m.parse(11, vector(1, b"ctx") + vector(3, vector(3, b"leaf"), staple, vector(3, b"issuer"), vector(2)), TLS13)
+    assert old.certificates == new.certificates == (b"leaf", b"issuer")
+    assert (old.context, new.context) == (b"", b"ctx")
+    assert (old.ocsp_stapled, new.ocsp_stapled) == (False, True)
+
+
+def test_an_empty_certificate_is_a_client_without_one():
+    """No certificates at all is what a client without a certificate sends (RFC 5246 7.4.6, RFC 8446 4.4.2)."""
+    assert m.parse(11, vector(3), TLS12).certificates == ()
+    assert m.parse(11, vector(1) + vector(3), TLS13).certificates == ()
+
+
+def test_a_raw_public_key_is_no_chain():
+    """A SubjectPublicKeyInfo in place of the list (RFC 7250 3) is kept and not taken for certificates."""
+    info = b"\x30\x59" + bytes(89)
+    assert m.parse(11, vector(3, info), TLS12) == m.Certificate(b"", (), raw_public_key=info)
+
+
+def test_compressed_certificates_stay_compressed():
+    """A compressed certificate (RFC 8879) is kept with the sizes it claims."""
+    body = u16s(2) + (9000).to_bytes(3) + vector(3, b"brotli")
+    assert m.parse(25, body) == m.CompressedCertificate(2, 9000, b"brotli")
+
+
+def test_server_key_exchange_by_suite():
+    """The suite decides how the parameters are read: named curve, DH prime, PSK hint before them, or nothing."""
+    curve = b"\3" + u16s(29) + vector(1, b"point")
+    prime = vector(2, b"\0\x80" + bytes(127)) + vector(2, b"\2") + vector(2, b"public")
+    signed, hint = u16s(0x0804) + vector(2, b"signature"), vector(2, b"hint")
+    parsed = {
+        "ECDHE": m.parse(12, curve + signed, TLS12, suite(0xC02F)),
+        "ECDHE, no scheme before TLS 1.2": m.parse(12, curve + vector(2, b"signature"), TLS11, suite(0xC013)),
+        "anonymous": m.parse(12, curve, TLS12, suite(0xC018)),
+        "DHE": m.parse(12, prime + signed, TLS12, suite(0x0033)),
+        "ECDHE_PSK": m.parse(12, hint + curve, TLS12, suite(0xCCAC)),
+        "DHE_PSK": m.parse(12, hint + prime, TLS12, suite(0x00AA)),
+        "explicit curve": m.parse(12, b"\1" + b"parameters", TLS12, suite(0xC02F)),
+        "SRP": m.parse(12, b"anything", TLS12, suite(0xC01D)),
+        "suite unknown": m.parse(12, b"anything", TLS12, None),
+    }
+    assert parsed == {
+        "ECDHE": m.ServerKeyExchange(29, None, b"point", 0x0804),
+        "ECDHE, no scheme before TLS 1.2": m.ServerKeyExchange(29, None, b"point"),
+        "anonymous": m.ServerKeyExchange(29, None, b"point"),
+        "DHE": m.ServerKeyExchange(None, 1024, b"public", 0x0804),
+        "ECDHE_PSK": m.ServerKeyExchange(29, None, b"point"),
+        "DHE_PSK": m.ServerKeyExchange(None, 1024, b"public"),
+        "explicit curve": m.ServerKeyExchange(0xFF01),
+        "SRP": m.ServerKeyExchange(),
+        "suite unknown": m.ServerKeyExchange(),
+    }
+
+
+def test_certificate_requests_of_three_forms():
+    """Types and names since SSL 3.0, schemes since TLS 1.2, extensions instead of them since TLS 1.3."""
+    types, schemes, authorities = vector(1, b"\1\x40"), vector(2, u16s(0x0403)), vector(2, vector(2, b"name"))
+    extensions = vector(2, u16s(13), vector(2, schemes), u16s(47), vector(2, authorities))
+    old = m.parse(13, types + authorities, TLS10)
+    middle = m.parse(13, types + schemes + authorities, TLS12)
+    new = m.parse(13, vector(1, b"ctx") + extensions, TLS13)
+    assert (old.certificate_types, old.signature_schemes, old.authorities) == ((1, 64), (), (b"name",))
+    assert (middle.certificate_types, middle.signature_schemes, middle.authorities) == ((1, 64), (0x0403,), (b"name",))
+    assert (new.context, new.signature_schemes, new.authorities) == (b"ctx", (0x0403,), (b"name",))
+
+
+def test_the_other_messages():
+    """Tickets, signatures, staples, key updates and the empty messages are read; unknown types are kept."""
+    ticket13 = bytes.fromhex("00000e10 00000007") + vector(1, b"n") + vector(2, b"tick") + vector(2)
+    encrypted = vector(2, u16s(16), vector(2, vector(2, vector(1, b"h2"))), u16s(42, 0))
+    assert m.parse(4, bytes.fromhex("00000e10") + vector(2, b"tick"), TLS12) == m.NewSessionTicket(
+        3600, None, b"", b"tick"
+    )
+    assert m.parse(4, ticket13, TLS13) == m.NewSessionTicket(3600, 7, b"n", b"tick")
+    assert (m.parse(8, encrypted).alpn, m.parse(8, encrypted).early_data) == ("h2", True)
+    assert m.parse(15, u16s(0x0804) + vector(2, b"sig"), TLS12) == m.CertificateVerify(0x0804, b"sig")
+    assert m.parse(15, vector(2, b"sig"), TLS11) == m.CertificateVerify(None, b"sig")
+    assert m.parse(22, b"\1" + vector(3, b"ocsp")) == m.CertificateStatus(1, b"ocsp")
+    assert m.parse(22, b"\1") == m.CertificateStatus(1, b"")
+    assert m.parse(24, b"\1") == m.KeyUpdate(1)
+    assert [m.parse(code, b"") for code in (0, 5, 14)] == [m.HelloRequest(), m.EndOfEarlyData(), m.ServerHelloDone()]
+    assert m.parse(16, b"abc") == m.ClientKeyExchange(b"abc")
+    assert m.parse(20, b"abc") == m.Finished(b"abc")
+    assert m.parse(99, b"abc") == m.Unknown(99, b"abc")
+
+
+# Real stacks
+
+
+def test_openssl_client_hello_offers_what_its_context_was_told():
+    """The hello of a real OpenSSL client shows the name, protocols, versions and suites it was configured with."""
+    context = client_context()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    hello = m.ClientHello.parse(client_hello(context))
+    offered = {int(each["id"]) & 0xFFFF for each in context.get_ciphers()}
+    assert hello.server_name == "www.example.com"
+    assert hello.alpn == ("h2", "http/1.1")
+    assert hello.offered_versions == (TLS13, TLS12)
+    assert set(hello.cipher_suites) - {0x00FF} == offered
+    assert set(hello.key_share_groups) <= set(hello.groups)
+    assert hello.session_ticket == b""
+    assert hello.malformed_extensions == ()
+
+
+@pytest.mark.parametrize(
+    ("version", "ciphers", "kind"),
+    [
+        (ssl.TLSVersion.TLSv1_3, None, "EC"),
+        (ssl.TLSVersion.TLSv1_2, "ECDHE+AESGCM", "EC"),
+        (ssl.TLSVersion.TLSv1_2, "ECDHE+AESGCM", "RSA"),
+        (ssl.TLSVersion.TLSv1_2, "AES128-SHA", "RSA"),
+        (ssl.TLSVersion.TLSv1_1, "ECDHE:@SECLEVEL=0", "RSA"),
+        (ssl.TLSVersion.TLSv1, "ECDHE:@SECLEVEL=0", "EC"),
+    ],
+)
+def test_a_real_handshake_is_read_message_by_message(version, ciphers, kind):
+    """What OpenSSL's server sends in clear gives version, certificate, group and scheme of the handshake it made."""
+    sent = clear_messages(bytes(exchange(version, ciphers, kind).server))
+    hello = m.parse(*sent[0])
+    chosen = suite(hello.cipher_suite)
+    rest = [m.parse(code, body, hello.version, chosen) for code, body in sent[1:]]
+    assert hello.version == version
+    if version == ssl.TLSVersion.TLSv1_3:
+        assert hello.key_share_group in (23, 29)
+        return
+    assert rest[0].certificates == (sent[1][1][6:],)  # one certificate, behind two lengths
+    exchanges = [each for each in rest if isinstance(each, m.ServerKeyExchange)]
+    assert [each.group in (23, 29) for each in exchanges] == ([True] if chosen.key_exchange == "ECDHE" else [])
+    assert all((each.signature_scheme is not None) == (hello.version == TLS12) for each in exchanges)
+    assert m.ServerHelloDone() in rest
+
+
+# Scapy's builds
+
+NAMES = st.binary(min_size=1, max_size=40).filter(lambda name: not names.is_grease(int.from_bytes(name[:2])))
+CODES = st.integers(0, 0xFFFF).filter(lambda code: not names.is_grease(code))
+CODE_LISTS = st.lists(CODES, min_size=1, max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    version=st.sampled_from([0x0300, TLS10, TLS12]),
+    session_id=st.binary(max_size=32),
+    suites=CODE_LISTS,
+    name=NAMES,
+    protocols=st.lists(NAMES, min_size=1, max_size=4),
+    groups=CODE_LISTS,
+    schemes=CODE_LISTS,
+    versions=st.lists(CODES, min_size=1, max_size=5),
+    share=st.binary(max_size=70),
+    ticket=st.binary(max_size=60),
+)
+def test_client_hellos_that_scapy_builds(
+    version, session_id, suites, name, protocols, groups, schemes, versions, share, ticket
+):
+    """A ClientHello that scapy builds gives back everything that was put into it."""
+    tls = layers()
+    built = tls.TLSClientHello(
+        version=version,
+        sid=session_id,
+        ciphers=suites,
+        ext=[
+            tls.TLS_Ext_ServerName(servernames=[tls.ServerName(servername=name)]),
+            tls.TLS_Ext_ALPN(protocols=[tls.ProtocolName(protocol=each) for each in protocols]),
+            tls.TLS_Ext_SupportedGroups(groups=groups),
+            tls.TLS_Ext_SignatureAlgorithms(sig_algs=schemes),
+            tls.TLS_Ext_SupportedVersion_CH(versions=versions),
+            tls.TLS_Ext_KeyShare_CH(client_shares=[tls.KeyShareEntry(group=29, key_exchange=share)]),
+            tls.TLS_Ext_SessionTicket(ticket=ticket),
+        ],
+    )
+    hello = m.ClientHello.parse(bytes(built)[4:])
+    assert (hello.legacy_version, hello.session_id) == (version, session_id)
+    assert (list(hello.cipher_suites), list(hello.groups), list(hello.signature_schemes)) == (suites, groups, schemes)
+    assert hello.extensions.get(0) is not None
+    assert hello.server_name == name.decode("ascii", "backslashreplace")
+    assert len(hello.alpn) == len(protocols)
+    assert list(hello.offered_versions) == sorted(versions, key=names.version_rank, reverse=True)
+    assert (hello.key_share_groups, hello.session_ticket) == ((29,), ticket)
+    assert hello.malformed_extensions == ()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    session_id=st.binary(max_size=32),
+    cipher=st.integers(0, 0xFFFF),
+    types=st.lists(st.integers(0, 255), max_size=6),
+    schemes=CODE_LISTS,
+    ticket=st.binary(min_size=1, max_size=200),  # scapy replaces an empty one, or an empty nonce, by a random one
+    nonce=st.binary(min_size=1, max_size=8),
+    lifetime=st.integers(0, 2**32 - 1),
+)
+def test_other_messages_that_scapy_builds(session_id, cipher, types, schemes, ticket, nonce, lifetime):
+    """ServerHello, CertificateRequest and tickets that scapy builds give back what was put into them."""
+    tls = layers()
+    hello = m.parse(2, bytes(tls.TLSServerHello(version=TLS12, sid=session_id, cipher=cipher))[4:])
+    assert (hello.legacy_version, hello.session_id, hello.cipher_suite) == (TLS12, session_id, cipher)
+    request = m.parse(13, bytes(tls.TLSCertificateRequest(ctypes=types, sig_algs=schemes))[4:], TLS12)
+    assert (list(request.certificate_types), list(request.signature_schemes)) == (types, schemes)
+    old = m.parse(4, bytes(tls.TLSNewSessionTicket(lifetime=lifetime, ticket=ticket))[4:], TLS12)
+    assert (old.lifetime, old.ticket) == (lifetime, ticket)
+    built = tls.TLS13NewSessionTicket(ticket_lifetime=lifetime, ticket_age_add=7, ticket_nonce=nonce, ticket=ticket)
+    new = m.parse(4, bytes(built)[4:], TLS13)
+    assert (new.lifetime, new.age_add, new.nonce, new.ticket) == (lifetime, 7, nonce, ticket)
+
+
+# Hostile bytes
+
+PARSERS = st.tuples(st.integers(0, 30), st.sampled_from(VERSIONS), st.sampled_from(SUITES))
+
+
+def everything(message: m.Message) -> None:
+    """Read every property of a message."""
+    for name in dir(message):
+        if not name.startswith("_"):
+            getattr(message, name)
+
+
+@given(body=st.binary(max_size=120), how=PARSERS)
+def test_random_bytes_raise_malformed_and_nothing_else(body, how):
+    """Any bytes as any message of any version give a message whose every property can be read, or Malformed."""
+    code, version, chosen = how
+    with contextlib.suppress(Malformed):
+        everything(m.parse(code, body, version, chosen))
+
+
+VALID = (
+    (1, client_hello()),
+    (2, server_body((43, u16s(TLS13)), (51, u16s(29) + vector(2, bytes(32))))),
+    (11, vector(3, vector(3, bytes(40)), vector(3, bytes(20)))),
+    (12, b"\3" + u16s(29) + vector(1, bytes(32)) + u16s(0x0804) + vector(2, bytes(64))),
+    (13, vector(1, b"\1") + vector(2, u16s(0x0403)) + vector(2, vector(2, b"name"))),
+)
+
+
+@given(
+    valid=st.sampled_from(VALID),
+    changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=6),
+    cut=st.integers(0, 40),
+    how=PARSERS,
+)
+def test_mutated_messages_raise_malformed_and_nothing_else(valid, changes, cut, how):
+    """Real messages with bytes changed and cut off are read or raise Malformed."""
+    code, body = valid[0], bytearray(valid[1])
+    for at, byte in changes:
+        body[at % len(body)] = byte
+    with contextlib.suppress(Malformed):
+        everything(m.parse(code, bytes(body[: len(body) - cut]), how[1], how[2]))
+
+
+@pytest.mark.parametrize(("code", "body"), VALID)
+def test_a_message_cut_anywhere_is_malformed_or_shorter(code, body):
+    """Cut at any byte, a message raises Malformed or is read without inventing bytes."""
+    for end in range(len(body)):
+        with contextlib.suppress(Malformed):
+            everything(m.parse(code, body[:end], TLS12, suite(0xC02F)))
+
+
+# Bounds on work: counted calls, never a clock
+
+
+def calls(work: Callable[[], object]) -> int:
+    """Count the function calls, of Python and C, that `work` makes."""
+    count = 0
+
+    def profile(*_: object) -> None:
+        nonlocal count
+        count += 1
+
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def hello_of_size(size: int) -> bytes:
+    """Return a ClientHello of nothing but empty extensions, `size` bytes long."""
+    return hello_body(*[(0xFE00 + number % 256, b"") for number in range((size - 50) // 4)])
+
+
+def chain_of(count: int) -> bytes:
+    """Return a Certificate of many tiny certificates."""
+    return vector(3, *[vector(3, b"c")] * count)
+
+
+@pytest.mark.parametrize(("code", "build", "size"), [(1, hello_of_size, 32_000), (11, chain_of, 20_000)])
+def test_work_grows_with_the_bytes_and_no_faster(code, build, size):
+    """A message twice as long takes at most twice the calls, up to a 64 KB hello and a chain of 40,000."""
+    single, double = build(size), build(2 * size)
+    few, many = calls(lambda: everything(m.parse(code, single))), calls(lambda: everything(m.parse(code, double)))
+    assert many <= 2.2 * few
+
+
+# Captures that nobody here made
+
+
+def expected_rows() -> Iterator[dict[str, str]]:
+    """Yield the rows of the reference captures, or skip."""
+    if not (REFERENCE / "expected.csv").exists():
+        pytest.skip("no reference captures beside the project")
+    with (REFERENCE / "expected.csv").open() as file:
+        yield from csv.DictReader(file)
+
+
+def short(version: int) -> str:
+    """Return a version as the reference table writes it."""
+    name = names.version_name(version)
+    return name.replace("1.3 draft ", "1.3-draft").replace("1.3 fb", "1.3-fb").replace(" ", "v")
+
+
+def first_hello(messages: list[tuple[int, bytes]]) -> m.ClientHello | None:
+    """Return the first ClientHello."""
+    return next((m.ClientHello.parse(body) for code, body in messages if code == 1), None)
+
+
+def answer(messages: list[tuple[int, bytes]]) -> m.ServerHello | None:
+    """Return the first ServerHello that is no HelloRetryRequest."""
+    hellos = (m.ServerHello.parse(body) for code, body in messages if code == 2)
+    return next((hello for hello in hellos if not hello.is_retry), None)
+
+
+def read_chain(messages: list[tuple[int, bytes]], version: int) -> str:
+    """Return the SHA-256 of each certificate of one side."""
+    chains = (m.parse(code, body, version) for code, body in messages if code == 11)
+    return ";".join(hashlib.sha256(der).hexdigest() for chain in chains for der in chain.certificates)
+
+
+def read_group(hello: m.ServerHello, messages: list[tuple[int, bytes]]) -> str:
+    """Return the name of the group of the key exchange."""
+    group = hello.key_share_group
+    for code, body in messages:
+        if code == 12:
+            group = m.parse(12, body, hello.version, suite(hello.cipher_suite)).group
+    return "" if group is None else names.group_name(group)
+
+
+# its Certificate was overwritten on purpose
+BROKEN_CHAIN = {"zeek-tls1.2-protocol-violation.pcap"}
+
+
+def test_reference_captures_read_as_other_tools_read_them():
+    """On captures with plain links every field of both hellos, chain and group equals what tshark and Zeek say."""
+    wrong, compared = [], 0
+    for row in expected_rows():
+        streams = tcp_streams(REFERENCE / "captures" / row["capture"])
+        ends = (row["client_ip"], int(row["client_port"]), row["server_ip"], int(row["server_port"]))
+        from_client = clear_messages(streams.get(ends, b""))
+        from_server = clear_messages(streams.get(ends[2:] + ends[:2], b""))
+        found = {}
+        if offer := first_hello(from_client):
+            found |= {"sni": offer.server_name or "", "client_max_version": short(offer.offered_version_max)}
+        if choice := answer(from_server):
+            found |= {
+                "negotiated_version": short(choice.version),
+                "cipher": names.cipher_name(choice.cipher_suite),
+                "alpn_selected": choice.alpn or "",
+                "group": read_group(choice, from_server),
+            }
+            if row["capture"] not in BROKEN_CHAIN:
+                found["server_cert_sha256"] = read_chain(from_server, choice.version) or row["server_cert_sha256"]
+        wrong += [(row["capture"], field, value, row[field]) for field, value in found.items() if value != row[field]]
+        compared += len(found)
+    assert wrong == []
+    assert compared > 400
