@@ -126,7 +126,7 @@ class Capture:
         """Write the report to a file: .html (one self-contained page), .md or .json, by its suffix."""
         from tlspcap import report
 
-        report.save(path, self.tables, by=by)
+        report.save(tables=self.tables, path=path, by=by)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Plots:
         table = self.capture.handshakes
         if handshake not in table.index:
             raise ArgumentError(f"ladder: there is no handshake {handshake}; the table has {len(table)} rows")
-        row = table.iloc[table.index.get_loc(handshake)]
+        row: pd.Series[Any] = table.loc[[handshake]].iloc[0]
         messages, alerts = self.capture.messages, self.capture.alerts
         return plots.ladder(messages[messages["id"] == row["id"]], row, alerts[alerts["id"] == row["id"]], ax=ax)
 

@@ -25,8 +25,10 @@ from tlspcap.tls.records import (
     ALERT,
     APPLICATION_DATA,
     CHANGE_CIPHER_SPEC,
+    CLIENT_HELLO,
     HANDSHAKE,
     HEARTBEAT,
+    SERVER_HELLO,
     MessageJoiner,
     RawMessage,
     Record,
@@ -53,6 +55,7 @@ HISTORY_LETTERS = {
     "alert": "l", "application_data": "d", "heartbeat": "b",
 }  # fmt: skip
 OTHER_MESSAGE = "z"
+FINISHED = names.HandshakeType.FINISHED
 
 
 class Follower:
@@ -134,8 +137,10 @@ class Follower:
             self._begin(held, data, kind)
 
     def _begin(self, held: Data | None, data: Data, kind: int) -> None:
-        client = data.side if kind == 1 else 1 - data.side
+        client = data.side if kind == CLIENT_HELLO else 1 - data.side
         self.account = Account(self._conversation, SideAccount(client), SideAccount(1 - client), held or data)
+        if kind == SERVER_HELLO:  # the ClientHello was not captured
+            self.account.client.state = figures.TABLE.moves[CLIENT, figures.TABLE.start, "client_hello"]
         if held:
             self._data(held)
         self._data(data)
@@ -156,8 +161,12 @@ class Follower:
         if sealed:
             _sealed(account, role, side, record)
         elif record.content_type == HANDSHAKE:
+            if side.change_cipher_spec is not None:
+                record = record._replace(fragment=_clear_content(account, record))
             for message in self._joiners[side.number].feed(record):
                 self._message(account, role, message)
+                if message.code == FINISHED:  # in clear under a NULL cipher
+                    side.finished = side.finished or record
             if self._joiners[side.number].oversized:
                 _odd(account, "cap_reached", record.first, "a handshake message too long to be joined was passed over")
         elif record.content_type == CHANGE_CIPHER_SPEC:
@@ -178,6 +187,9 @@ class Follower:
                 _odd(account, "cap_reached", record.first, f"more than {MAX_ALERTS} alerts; the rest was not kept")
                 return
             level, code = content[index], content[index + 1]
+            if level not in (1, 2):  # RFC 8446 6: warning and fatal are all there is
+                _odd(account, "bad_message", record.first, f"an alert record from the {role} that holds no alert")
+                return
             account.alerts.append(SeenAlert(record.first, role, level, code, len(account.records) - 1))
             account.messages.append(SeenMessage(record.first, role, "alert", 2, record.version))
             _history(account, role, "alert", record.first)

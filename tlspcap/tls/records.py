@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tlspcap.transport import Data, Gap
 
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA, HEARTBEAT = 20, 21, 22, 23, 24
+CLIENT_HELLO, SERVER_HELLO = 1, 2
 HEADER_LENGTH = 5
 MAX_LENGTH = 2**14 + 2048  # RFC 5246 6.2.3: the longest TLSCiphertext of any version
 MAX_MESSAGE = 2**21  # a longer handshake message is not joined; RFC 8446 4 would allow 2**24
@@ -72,7 +73,7 @@ def hello_type(content: bytes) -> int:
     """1 or 2 where a payload begins with a ClientHello or a ServerHello record, else 0."""
     if len(content) < HEADER_LENGTH + 1 or content[0] != HANDSHAKE or not may_begin_record(content):
         return 0
-    return content[HEADER_LENGTH] if content[HEADER_LENGTH] in (1, 2) else 0
+    return content[HEADER_LENGTH] if content[HEADER_LENGTH] in (CLIENT_HELLO, SERVER_HELLO) else 0
 
 
 class RecordReader:
