@@ -1,0 +1,146 @@
+"""The rules of the house, read off the code."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import house
+import pytest
+
+MODULES = dict(house.modules())
+LONGEST_FUNCTION = 60
+LONGEST_MODULE = 400
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[str, ast.Module]:
+    """Give the syntax tree of every module."""
+    return {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+
+
+def test_every_module_has_a_room() -> None:
+    """Every module lies in a room, so that none escapes the rules about imports."""
+    for name in MODULES:
+        assert house.room(name) in house.ALLOWED
+
+
+def test_imports_point_one_way() -> None:
+    """A room imports only what ALLOWED lists for it, inside functions as well."""
+    wrong = [
+        f"{found.importer}:{found.line} imports {found.imported}: {importer} may not import {imported}"
+        for found, importer, imported in house.edges()
+        if imported not in house.ALLOWED[importer]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_allowed_imports_run_in_no_circle() -> None:
+    """Each room of ALLOWED imports only rooms that stand before it."""
+    order = list(house.ROOMS)
+    for name, wanted in house.ALLOWED.items():
+        later = [one for one in wanted if order.index(one) >= order.index(name)]
+        assert not later, f"{name} may import {later}, which do not stand below it"
+
+
+def test_heavy_and_optional_packages_wait_until_needed() -> None:
+    """No module imports matplotlib, scapy, dask or pyarrow when it is loaded."""
+    wrong = [
+        f"{found.importer}:{found.line} imports {found.imported}"
+        for found in house.imports()
+        if found.imported.split(".")[0] in house.LAZY and not found.deferred
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_rooms_do_without_what_is_foreign_to_them() -> None:
+    """The code of tls needs no numpy, pandas or dpkt."""
+    wrong = [
+        f"{found.importer}:{found.line} imports {found.imported}"
+        for found in house.imports()
+        if found.imported.split(".")[0] in house.FOREIGN.get(house.room(found.importer), ())
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_import_loads_nothing_heavy() -> None:
+    """`import tlspcap` in a fresh interpreter loads neither matplotlib nor scapy nor dask."""
+    code = "import sys, tlspcap; print([n for n in ('matplotlib', 'scapy', 'dask', 'distributed') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_functions_are_short(trees: dict[str, ast.Module]) -> None:
+    """No function is longer than 60 lines, its docstring included."""
+    wrong = [
+        f"{name}.{node.name}: {length} lines"
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        and (length := (node.end_lineno or node.lineno) - node.lineno + 1) > LONGEST_FUNCTION
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_is_short_and_says_what_it_is(name: str) -> None:
+    """A module has at most 400 lines and begins with a docstring."""
+    text = MODULES[name].read_text()
+    assert text.count("\n") <= LONGEST_MODULE
+    assert ast.get_docstring(ast.parse(text)), f"{name} begins with no docstring"
+
+
+def test_public_functions_and_classes_are_documented(trees: dict[str, ast.Module]) -> None:
+    """Every function and class without underscore on top of a module, and every such method of one, has a docstring."""
+    wrong = [
+        f"{name}: {node.name}"
+        for name, tree in trees.items()
+        for node in _public(tree)
+        if ast.get_docstring(node) is None
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def _public(parent: ast.Module | ast.ClassDef) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    """Give the functions and classes that a reader of a module may use, methods after their class."""
+    for node in parent.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from _public(node)
+
+
+def test_public_names_are_declared_and_show_an_example() -> None:
+    """Each name of `tlspcap.__all__` exists; functions and classes are documented, functions with an example."""
+    tlspcap = importlib.import_module("tlspcap")
+    for name in tlspcap.__all__:
+        public = getattr(tlspcap, name)
+        if inspect.isfunction(public) or inspect.isclass(public):
+            assert public.__doc__, f"tlspcap.{name} has no docstring"
+        if inspect.isfunction(public):
+            assert ">>>" in public.__doc__, f"tlspcap.{name} shows no example"
+
+
+def test_every_test_states_its_claim() -> None:
+    """Every test function has a docstring."""
+    wrong = [
+        f"{path.name}:{node.lineno} {node.name}"
+        for path in sorted(Path(__file__).parent.glob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and ast.get_docstring(node) is None
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_package_prints_only_on_the_command_line(trees: dict[str, ast.Module]) -> None:
+    """Nothing but cli calls print."""
+    wrong = [
+        f"{name}:{node.lineno}"
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if name != "cli" and isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+    ]
+    assert not wrong, wrong
