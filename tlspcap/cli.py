@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tlspcap.capture import Capture
 
 DONE, USAGE, UNREADABLE, INTERRUPTED = 0, 2, 3, 130
@@ -123,8 +121,8 @@ def _report(arguments: argparse.Namespace) -> int:
 
     capture, code = _read(arguments, None)
     by = [name.strip() for name in arguments.by.split(",") if name.strip()]
-    tables = _tables(capture)
-    report = build(tables, by, capture.sources)
+    tables = capture.tables
+    report = build(tables, by, [file.name for file in capture.files])
     wanted = {kind: out for kind in ("html", "json", "md") if (out := getattr(arguments, kind)) is not None}
     for kind, out in wanted.items():
         text = saving.RENDERERS[f".{kind}"](report, tables)
@@ -150,34 +148,42 @@ def _table(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from tlspcap.explain import explain
     from tlspcap.report.escape import encodable
 
     capture, code = _read(arguments, None)
-    tables = _tables(capture)
-    chosen = _chosen(capture, arguments)
-    told = [explain(number, tables) for number in chosen]
-    _say(encodable("\n".join(told), _encoding()))
+    if arguments.handshake is not None:
+        told = capture.explain(arguments.handshake)
+    elif arguments.stream is not None:
+        told = _explain_stream(capture, arguments.stream)
+    else:
+        told = _explain_failures(capture)
+    _say(encodable(told, _encoding()))
     return code
 
 
-def _chosen(capture: "Capture", arguments: argparse.Namespace) -> list[int]:
-    """Return the handshakes to explain: those asked for, else the first failure of each kind."""
+def _explain_stream(capture: "Capture", stream: int) -> str:
     from tlspcap.errors import ArgumentError
-    from tlspcap.report.causes import causes
 
     handshakes = capture.handshakes
-    if arguments.handshake is not None:
-        return [arguments.handshake]
-    if arguments.stream is not None:
-        found = handshakes.index[handshakes["stream"] == arguments.stream].tolist()
-        if not found:
-            raise ArgumentError(f"stream {arguments.stream} holds no TLS handshake; `table` lists those that do")
-        return [int(number) for number in found]
-    failed = handshakes[handshakes["outcome"] == "failed"]
-    if failed.empty:
-        raise ArgumentError("no handshake failed, so there is none to choose; name one with --stream or --handshake")
-    return [int(str(cause.first.name)) for cause in causes(failed)[:MOST_EXPLAINED]]
+    found = handshakes.index[handshakes["stream"] == stream]
+    if not len(found):
+        raise ArgumentError(f"stream {stream} holds no TLS handshake; `table` lists those that do")
+    return "\n".join(capture.explain(int(number)) for number in found)
+
+
+def _explain_failures(capture: "Capture") -> str:
+    """Explain the first handshake of each way to fail, the most frequent first."""
+    from tlspcap.report.causes import causes, phrase
+
+    handshakes = capture.handshakes
+    kinds = causes(handshakes[handshakes["outcome"] == "failed"])
+    if not kinds:
+        return "No handshake failed. Choose one to explain with --stream or --handshake.\n"
+    told = []
+    for i, rows in enumerate(kinds[:MOST_EXPLAINED], start=1):
+        told.append(f"{i} of {len(kinds)}: the first of {len(rows):,} with {phrase(rows)}\n")
+        told.append(capture.explain(int(rows.index[0])))
+    return "\n".join(told)
 
 
 # -- input and output -------------------------------------------------------------------------------------------
@@ -191,7 +197,7 @@ def _read(arguments: argparse.Namespace, tables: list[str] | None) -> tuple["Cap
     select = tlspcap.Selection(
         host=arguments.host, port=arguments.port, sni=arguments.sni, since=arguments.since, until=arguments.until
     )
-    progress = not arguments.quiet and sys.stderr.isatty()
+    progress = False if arguments.quiet else None  # None: where standard error is a terminal
 
     def read(files: list[str]) -> "Capture":
         return tlspcap.read(files, timeout=arguments.timeout, select=select, tables=tables, progress=progress)
@@ -219,10 +225,6 @@ def _readable(files: list[str]) -> list[str]:
     if not found:
         raise CaptureError("none of the inputs could be read")
     return found
-
-
-def _tables(capture: "Capture") -> dict[str, "pd.DataFrame"]:
-    return {name: getattr(capture, name) for name in TABLES}
 
 
 @contextlib.contextmanager

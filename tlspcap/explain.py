@@ -103,7 +103,8 @@ def _facts(row: Row) -> Iterator[tuple[str, str]]:
     yield "Who", f"client {client}, server {server}, {sni}"
     yield "When", f"{row['time'].isoformat(sep=' ').replace('+00:00', 'Z')}"
     shown = causes.filters(row.to_frame().T)[0].expression
-    yield "Where", f"{words.wire(row['capture'], 200)}, {causes.place(row)}; {shown}"
+    yield "Where", f"{causes.place(row)} of {words.wire(row['capture'], 200)}"
+    yield "Filter", shown
     yield "Offered", _joined(
         ("", row["offered_versions"] if not words.missing(row["offered_versions"]) else row["offered_version_max"]),
         ("ALPN ", row["alpn_offered"]), ("JA4 ", row["ja4"]),
@@ -145,7 +146,7 @@ def _steps(messages: pd.DataFrame, alerts: pd.DataFrame) -> list[str]:
     for rows in packets[:MOST_PACKETS]:
         first = rows[0]
         head = f"{_offset(first.offset_ms):>7}  {first.frame:>8}  {first.sender:<6}  "
-        said = ", ".join(_message(row, alerts) for row in rows)
+        said = ", ".join(_said(rows, alerts))
         lines += textwrap.wrap(head + said, WIDTH, subsequent_indent=" " * len(head), drop_whitespace=True)
     left = len(packets) - MOST_PACKETS
     return [*lines, *([f"         and {words.count(left, 'more packet')}"] if left > 0 else []), ""]
@@ -155,15 +156,33 @@ def _offset(ms: Any) -> str:
     return words.UNKNOWN if pd.isna(ms) else f"{ms:,.2f}"
 
 
+def _said(packet: list[Any], alerts: pd.DataFrame) -> Iterator[str]:
+    """Name the messages of one packet; sealed ones, which are all called so, by their lengths alone."""
+    for is_sealed, rows in groupby(packet, key=lambda message: message.message == "sealed"):
+        if is_sealed:
+            messages = list(rows)
+            lengths = ", ".join(str(message.length) for message in messages)
+            hint = ", by size and place an alert" if _inferred_alert(messages[-1], alerts) else ""
+            yield f"sealed ({lengths}){hint}"
+        else:
+            yield from (_message(row, alerts) for row in rows)
+
+
+def _inferred_alert(message: Any, alerts: pd.DataFrame) -> bool:
+    return not alerts.empty and bool(_here(message, alerts)["inferred"].any())
+
+
+def _here(message: Any, alerts: pd.DataFrame) -> pd.DataFrame:
+    """Return the alerts in this message's packet."""
+    here: pd.DataFrame = alerts[(alerts["frame"] == message.frame) & (alerts["sender"] == message.sender)]
+    return here
+
+
 def _message(message: Any, alerts: pd.DataFrame) -> str:
-    """Name a message; an alert by its description, or as inferred where it is sealed."""
+    """Name a message; an alert by its description."""
     name = words.wire(message.message)
-    if not alerts.empty:
-        here = alerts[(alerts["frame"] == message.frame) & (alerts["sender"] == message.sender)]
-        if name == "alert" and len(here):
-            return _alert(here.iloc[0])
-        if name == "sealed" and here["inferred"].any():
-            return f"sealed ({message.length}), by size and place an alert"
+    if name == "alert" and not alerts.empty and len(here := _here(message, alerts)):
+        return _alert(here.iloc[0])
     return f"{name} ({message.length})"
 
 

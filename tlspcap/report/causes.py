@@ -1,37 +1,27 @@
 """Who failed whom, and with what: failed handshakes put together by cause, each cause a sentence with its evidence."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pandas as pd
 
+from tlspcap.failures import failure_ratio
 from tlspcap.report import words
 from tlspcap.report.model import Filter, Mood, Sentence
 
-# What makes two failures the same. Addresses are not among it: a server behind ten addresses fails once, not ten times.
-CAUSE = ["failure_side", "failure_phase", "failure_mechanism", "alert", "alert_code", "certainty"]
-# Wireshark counts conversations of each transport for itself.
 Row: TypeAlias = "pd.Series[Any]"
+
+# What makes two failures the same. Neither addresses nor version: one trouble of ten servers is one sentence.
+CAUSE = ["failure_side", "failure_phase", "failure_mechanism", "alert", "alert_code", "certainty"]
+MOST_REASONS = 3
+# Wireshark counts conversations of each transport for itself.
 _STREAM_FIELD = {"tcp": "tcp.stream", "dtls": "udp.stream", "quic": "udp.stream"}
 
 
-@dataclass(frozen=True)
-class Cause:
-    """Failed handshakes of one kind: `rows` of the handshakes table in order of time, never empty."""
-
-    version: str
-    rows: pd.DataFrame
-
-    @property
-    def first(self) -> Row:
-        """The handshake that serves as the example."""
-        return self.rows.iloc[0]
-
-
-def causes(failed: pd.DataFrame) -> list[Cause]:
-    """Put failed handshakes together by cause and version, the most frequent first."""
-    return [Cause(words.wire(key[-1]), rows) for key, rows in _grouped(failed, [*CAUSE, "version"])]
+def causes(failed: pd.DataFrame) -> list[pd.DataFrame]:
+    """Put failed handshakes together by cause, the most frequent first; each is its rows, in order, never empty."""
+    groups = failed.groupby(CAUSE, dropna=False, observed=True, sort=False)
+    return sorted((rows for _, rows in groups), key=lambda rows: (-len(rows), rows.index[0]))
 
 
 def phrase(rows: pd.DataFrame) -> str:
@@ -45,20 +35,14 @@ def phrase(rows: pd.DataFrame) -> str:
     return f"{what}, {who} {words.step(first.failure_phase)}"
 
 
-def most_frequent(failed: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the most frequent cause, whatever their version."""
-    return _grouped(failed, CAUSE)[0][1]
-
-
-def sentence(cause: Cause, alerts: pd.DataFrame | None = None, name_file: bool = False) -> Sentence:
-    """Say one cause, with an example to look at and the display filter that shows them all."""
-    probable = cause.first.certainty == "probable"
+def sentence(rows: pd.DataFrame, alerts: pd.DataFrame | None = None, name_file: bool = False) -> Sentence:
+    """Say one cause, with an example to look at and the display filter that shows all of its handshakes."""
     return Sentence(
-        f"{len(cause.rows):,} {words.TIMES} {phrase(cause.rows)}, {cause.version}",
-        Mood.DOUBT if probable else Mood.BAD,
-        details=tuple(_details(cause, alerts, name_file)),
-        filters=filters(cause.rows),
-        data=_data(cause),
+        f"{len(rows):,} {words.TIMES} {phrase(rows)}, {_versions(rows)}",
+        Mood.DOUBT if rows.iloc[0].certainty == "probable" else Mood.BAD,
+        details=tuple(_details(rows, alerts, name_file)),
+        filters=filters(rows),
+        data=_data(rows),
     )
 
 
@@ -98,11 +82,13 @@ def stream_filter(field: str, streams: list[int]) -> str:
     return f"{field} in {{{', '.join(members)}}}"
 
 
-def _grouped(failed: pd.DataFrame, keys: list[str]) -> list[tuple[tuple[object, ...], pd.DataFrame]]:
-    """Group with NA as a value of its own, largest group first, then by the first handshake."""
-    groups = failed.groupby(keys, dropna=False, observed=True, sort=False)
-    found = [(key, rows) for key, rows in groups]
-    return sorted(found, key=lambda item: (-len(item[1]), item[1].index[0]))
+def _versions(rows: pd.DataFrame) -> str:
+    """Name the versions in their order, with counts where there are several."""
+    counts = failure_ratio(rows, by="version")["n"]
+    names = ["no version" if words.missing(name) else words.wire(name) for name in counts.index]
+    if len(names) == 1:
+        return names[0]
+    return words.listed([f"{name} ({n:,})" for name, n in zip(names, counts, strict=True)], 6)
 
 
 def _clients(rows: pd.DataFrame) -> str:
@@ -117,15 +103,25 @@ def _servers(rows: pd.DataFrame) -> str:
     return words.count(len(names), "server")
 
 
-def _details(cause: Cause, alerts: pd.DataFrame | None, name_file: bool) -> list[str]:
+def _details(rows: pd.DataFrame, alerts: pd.DataFrame | None, name_file: bool) -> list[str]:
     """Write the lines under a cause: an example, why it is believed, and who was concerned."""
-    row = cause.first
+    row = rows.iloc[0]
     where = place(row, name_file) + _alert_frame(row, alerts)
     lines = [f"e.g. {where}: {words.address(row.client_ip, row.client_port)} to {_asked_for(row)}"]
     if row.failure_mechanism != "alert" or row.certainty == "probable":
-        lines.append(words.wire(row.reason, 300))
-    concerned = _concerned(cause.rows)
+        lines += _reasons(rows)
+    concerned = _concerned(rows)
     return [*lines, concerned] if concerned else lines
+
+
+def _reasons(rows: pd.DataFrame) -> list[str]:
+    """Say why each is believed to have failed so; equal causes may have been told from different evidence."""
+    counts = rows["reason"].value_counts()
+    if len(counts) == 1:
+        return [words.wire(counts.index[0], 300)]
+    said = [f"{n:,} {words.TIMES} {words.wire(reason, 300)}" for reason, n in counts.head(MOST_REASONS).items()]
+    left = int(counts.iloc[MOST_REASONS:].sum())
+    return [*said, f"{left:,} {words.TIMES} other reasons"] if left else said
 
 
 def _alert_frame(row: Row, alerts: pd.DataFrame | None) -> str:
@@ -133,7 +129,9 @@ def _alert_frame(row: Row, alerts: pd.DataFrame | None) -> str:
     if alerts is None or alerts.empty or row.failure_mechanism not in ("alert", "hidden_alert"):
         return ""
     sent = alerts[(alerts["id"] == row.id) & (alerts["sender"] == row.failure_side) & (alerts["phase"] == "during")]
-    return "" if sent.empty else f", alert in frame {sent['frame'].iloc[-1]}"
+    if not words.missing(row.alert_code):
+        sent = sent[sent["code"] == row.alert_code]
+    return "" if sent.empty else f", alert in frame {sent['frame'].iloc[0]}"
 
 
 def _asked_for(row: Row) -> str:
@@ -147,7 +145,7 @@ def _concerned(rows: pd.DataFrame) -> str:
     clients = [words.wire(ip) for (ip,) in _frequent(rows, ["client_ip"])]
     names = [words.wire(name, 40) for (name,) in _frequent(rows, ["sni"])]
     parts = [("servers", servers), ("clients", clients), ("names", names)]
-    return "; ".join(f"{len(found):,} {noun}: {words.listed(found)}" for noun, found in parts if len(found) > 1)
+    return "; ".join(f"{len(found):,} {noun}: {words.listed(found, 2)}" for noun, found in parts if len(found) > 1)
 
 
 def _frequent(rows: pd.DataFrame, columns: list[str]) -> list[tuple[object, ...]]:
@@ -157,18 +155,21 @@ def _frequent(rows: pd.DataFrame, columns: list[str]) -> list[tuple[object, ...]
     return [key if isinstance(key, tuple) else (key,) for key in ordered]
 
 
-def _data(cause: Cause) -> Mapping[str, object]:
+def _data(rows: pd.DataFrame) -> Mapping[str, object]:
     """Give the numbers behind the sentence, for programs."""
-    row, rows = cause.first, cause.rows
-    fields = {name: None if words.missing(row[name]) else row[name] for name in CAUSE}
-    if fields["alert_code"] is not None:
-        fields["alert_code"] = int(str(fields["alert_code"]))
+    row = rows.iloc[0]
+    code = row["alert_code"]
     return {
         "count": len(rows),
-        **{name: str(value) if isinstance(value, str) else value for name, value in fields.items()},
-        "version": None if words.missing(row.version) else str(row.version),
+        **{name: _text(row[name]) for name in CAUSE if name != "alert_code"},
+        "alert_code": None if words.missing(code) else int(code),
+        "versions": {str(version): int(n) for version, n in rows["version"].value_counts().items()},
         "servers": [words.address(ip, port) for ip, port in _frequent(rows, ["server_ip", "server_port"])],
         "clients": [words.wire(ip) for (ip,) in _frequent(rows, ["client_ip"])],
-        "example": {"capture": str(row.capture), "stream": int(str(row.stream)), "frame": int(str(row.frame))},
-        "reason": None if words.missing(row.reason) else str(row.reason),
+        "example": {"capture": str(row.capture), "stream": int(row.stream), "frame": int(row.frame)},
+        "reason": _text(row["reason"]),
     }
+
+
+def _text(value: object) -> str | None:
+    return None if words.missing(value) else str(value)

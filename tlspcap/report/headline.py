@@ -94,7 +94,7 @@ def _of_base(row: "pd.Series[float]") -> str:
 
 
 def _main_cause(failed: pd.DataFrame, name_file: bool) -> str:
-    rows = causes.most_frequent(failed)
+    rows = causes.causes(failed)[0]
     if len(failed) == 1:
         share = "the one failure"
     elif len(rows) == len(failed):

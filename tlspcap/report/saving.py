@@ -13,13 +13,13 @@ from tlspcap.report.sections import build
 Tables = Mapping[str, pd.DataFrame]
 
 
-def save(path: str | Path, tables: Tables, by: str | Sequence[str] = "version", sources: Sequence[str] = ()) -> None:
+def save(tables: Tables, path: str | Path, by: str | Sequence[str] = "version", sources: Sequence[str] = ()) -> None:
     """Write the report of a capture's tables to `path`: .html (or .htm), .md or .json by its suffix.
 
     Raises:
         ArgumentError: the suffix is none of these, or `by` names no column.
 
-    >>> save("night.pdf", {})
+    >>> save({}, "night.pdf")
     Traceback (most recent call last):
     tlspcap.errors.ArgumentError: cannot write a report as '.pdf': use .html, .md or .json
     """

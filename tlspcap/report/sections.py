@@ -16,10 +16,10 @@ CAPTIONS = {
     "server_port": "port", "group": "group", "alert": "alert", "ja4": "JA4", "capture": "file",
 }  # fmt: skip
 MEASURES = {
-    "connect_ms": "TCP and TLS together",
     "tcp_rtt_ms": "TCP round trip",
     "server_hello_ms": "wait for the ServerHello",
     "first_data_ms": "wait for first data after it",
+    "connect_ms": "TCP and TLS together",
 }
 FEW = f"{words.UNKNOWN}: too few for that quantile. Left out: failed, unknown or not measured."
 
@@ -103,7 +103,7 @@ def _ratio(row: causes.Row) -> tuple[Cell, ...]:
 def _causes(handshakes: pd.DataFrame, alerts: pd.DataFrame | None) -> Section:
     failed = handshakes[handshakes["outcome"] == "failed"]
     name_file = handshakes["capture"].nunique() > 1
-    said = tuple(causes.sentence(cause, alerts, name_file) for cause in causes.causes(failed))
+    said = tuple(causes.sentence(rows, alerts, name_file) for rows in causes.causes(failed))
     return Section("causes", "Who failed whom, and with what", said or (Sentence("No handshake failed.", Mood.GOOD),))
 
 
