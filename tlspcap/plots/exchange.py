@@ -221,6 +221,6 @@ def _title(handshake: "pd.Series[Any] | None", shown: int, of: int) -> tuple[str
 
 
 def _wrapped(sentence: str) -> str:
-    """Break a sentence into two lines at most; escaped afterwards, so that no escape is broken."""
-    lines = textwrap.wrap(sentence, 95, max_lines=2, placeholder=" …")
-    return "\n".join(label(line, 105) for line in lines)
+    """Break a sentence into three lines at most; escaped afterwards, so that no escape is broken."""
+    lines = textwrap.wrap(sentence, 105, max_lines=3, placeholder=" …")
+    return "\n".join(label(line, 110) for line in lines)

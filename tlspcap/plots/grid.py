@@ -1,5 +1,6 @@
 """The matrix of outcomes: which combinations succeed, which fail, and with which alert."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 MOST_ROWS, MOST_COLUMNS = 30, 10
 # Tints of the outcome colours, light enough to write on: all established, half and half, all failed.
 TINTS = ("#CBE1F0", "#F3E9D8", "#F4B183")
-HATCH = "////"
+UNKNOWN, STROKE, HATCH = "#F4F4F4", "#D2D2D2", "////"
 NOT_CHOSEN = {"cipher": "no cipher chosen", "negotiated_version": "no version chosen", "group": "no group"}
 
 
@@ -48,17 +49,20 @@ def matrix(
     """
     require(handshakes, rows, columns, "outcome", "alert")
     down, across = group(handshakes, rows), group(handshakes, columns)
+    row_names = [_name(rows, value, 48) for value in down.index[:MOST_ROWS]]
+    column_names = [_name(columns, value, 18) for value in across.index[:MOST_COLUMNS]]
     shown = (down.codes < MOST_ROWS) & (across.codes < MOST_COLUMNS)
-    height, width = min(len(down.index), MOST_ROWS), min(len(across.index), MOST_COLUMNS)
-    names = [_name(rows, value, 48) for value in down.index[:height]]
-    gutter = 0.5 + 0.08 * max(map(len, names), default=0)
-    ax = canvas(ax, gutter + 1.7 * max(width, 2), 1.6 + 0.55 * max(height, 2))
-    if not len(handshakes):
+    cells = _cells(
+        handshakes.loc[shown, ["outcome", "alert"]].assign(row=down.codes[shown], column=across.codes[shown])
+    )
+    tallest = max((len(cell.words) for cell in cells), default=1)
+    gutter = 0.5 + 0.08 * max(map(len, row_names), default=0)
+    ax = canvas(ax, gutter + 1.7 * max(len(column_names), 2), 1.6 + (0.2 + 0.12 * tallest) * max(len(row_names), 2))
+    if not cells:
         return nothing(ax)
-    table = handshakes[["outcome", "alert"]].assign(row=down.codes, column=across.codes)[shown]
-    for _, cell in table.groupby(["row", "column"]):
-        _cell(ax, int(cell["row"].iloc[0]), int(cell["column"].iloc[0]), cell)
-    _axes(ax, names, [_name(columns, value, 18) for value in across.index[:width]])
+    for cell in cells:
+        _draw(ax, cell)
+    _axes(ax, row_names, column_names)
     hidden = len(handshakes) - int(shown.sum())
     headline(
         ax, f"Outcome by {label(rows)} and {label(columns)}",
@@ -69,37 +73,61 @@ def matrix(
     return ax
 
 
+@dataclass(frozen=True)
+class Cell:
+    """One combination: where it stands, what became of its handshakes, and the lines that say so."""
+
+    row: int
+    column: int
+    established: int
+    failed: int
+    unknown: int
+    words: list[str]
+
+
+def _cells(table: pd.DataFrame) -> list[Cell]:
+    """Make a cell of each (row, column) that has handshakes."""
+    return [_cell(rows) for _, rows in table.groupby(["row", "column"])]
+
+
+def _cell(rows: pd.DataFrame) -> Cell:
+    failed, established = (int(is_outcome(rows, outcome).sum()) for outcome in ("failed", "established"))
+    unknown = len(rows) - failed - established
+    counts = ", ".join(f"{count:,} {word}" for count, word in ((established, "ok"), (failed, "failed")) if count)
+    lines = [counts, _alert(rows), f"{unknown:,} unknown" if unknown else ""]
+    place = rows[["row", "column"]].iloc[0]
+    return Cell(int(place["row"]), int(place["column"]), established, failed, unknown, [line for line in lines if line])
+
+
+def _alert(rows: pd.DataFrame) -> str:
+    """Name the most frequent alert of the failed handshakes, and say how many other kinds there are."""
+    alerts = rows.loc[is_outcome(rows, "failed"), "alert"].dropna().value_counts()
+    if not len(alerts):
+        return ""
+    first = label(sorted(alerts[alerts == alerts.max()].index)[0], 22)
+    others = len(alerts) - 1
+    return f"{first}, {others} other{'s' if others > 1 else ''}" if others else first
+
+
 def _name(column: str, value: object, limit: int) -> str:
     return NOT_CHOSEN.get(column, "NA") if pd.isna(value) else label(value, limit)  # type: ignore[call-overload]
 
 
-def _cell(ax: "Axes", row: int, column: int, cell: pd.DataFrame) -> None:
-    """Draw one cell: the tint of its ratio, a hatched part as large as its share of unknown, the counts."""
+def _draw(ax: "Axes", cell: Cell) -> None:
+    """Draw the tint of a cell's ratio, a hatched part as large as its share of unknown, and its words."""
     from matplotlib.patches import Rectangle
 
-    failed, established = int(is_outcome(cell, "failed").sum()), int(is_outcome(cell, "established").sum())
-    unknown = len(cell) - failed - established
-    left, top, width, height = column - 0.48, row - 0.46, 0.96, 0.92
-    if failed + established:
-        ax.add_patch(Rectangle((left, top), width, height, facecolor=_tint(failed / (failed + established)), lw=0))
-    if unknown:
-        part = width * unknown / len(cell)
-        ax.add_patch(Rectangle(
-            (left + width - part, top), part, height, facecolor="#F4F4F4", edgecolor="#D2D2D2", hatch=HATCH, lw=0,
-        ))  # fmt: skip
-    ax.text(column, row, _words(established, failed, unknown, cell), ha="center", va="center", fontsize=8,
-            linespacing=1.25)  # fmt: skip
-
-
-def _words(established: int, failed: int, unknown: int, cell: pd.DataFrame) -> str:
-    """Write a cell's counts, and between them its most frequent alert."""
-    lines = [", ".join(f"{count:,} {word}" for count, word in ((established, "ok"), (failed, "failed")) if count)]
-    alerts = cell.loc[is_outcome(cell, "failed"), "alert"].dropna().value_counts()
-    if len(alerts):
-        more = f", {len(alerts) - 1} other" if len(alerts) > 1 else ""
-        lines.append(label(sorted(alerts[alerts == alerts.max()].index)[0], 22) + more)
-    lines.append(f"{unknown:,} unknown" if unknown else "")
-    return "\n".join(filter(None, lines))
+    left, top, width, height = cell.column - 0.48, cell.row - 0.46, 0.96, 0.92
+    decided = cell.failed + cell.established
+    if decided:
+        ax.add_patch(Rectangle((left, top), width, height, facecolor=_tint(cell.failed / decided), lw=0))
+    if cell.unknown:
+        part = width * cell.unknown / (decided + cell.unknown)
+        place = (left + width - part, top)
+        ax.add_patch(Rectangle(place, part, height, facecolor=UNKNOWN, edgecolor=STROKE, hatch=HATCH, lw=0))
+    ax.text(
+        cell.column, cell.row, "\n".join(cell.words), ha="center", va="center", fontsize=8, linespacing=1.25,
+    )  # fmt: skip
 
 
 def _tint(ratio: float) -> tuple[float, float, float, float]:
@@ -123,6 +151,6 @@ def _legend(ax: "Axes") -> None:
     from matplotlib.patches import Patch
 
     keys = [Patch(facecolor=TINTS[0], label="established"), Patch(facecolor=TINTS[2], label="failed"),
-            Patch(facecolor="#F4F4F4", edgecolor="#D2D2D2", hatch=HATCH, lw=0, label="unknown")]  # fmt: skip
+            Patch(facecolor=UNKNOWN, edgecolor=STROKE, hatch=HATCH, lw=0, label="unknown")]  # fmt: skip
     ax.legend(handles=keys, loc="upper right", bbox_to_anchor=(1, 0), ncols=3, frameon=False, fontsize=8.5,
               handlelength=1.4, columnspacing=1.6, borderaxespad=0.4)  # fmt: skip

@@ -19,6 +19,9 @@ Note = tuple[str, str, str]  # on the right of a lane: what stands out, the base
 MOST_LANES = 20  # beyond, labels get too small to read; the first lanes are those with the most failures
 MOST_POINTS = 300  # per lane of the latency plot, picked evenly from the sorted values
 FLOOR_MS = 0.001  # a microsecond, the finest that most captures tell; a logarithmic axis has no zero
+# What a tick and the corner of a time axis say for ticks of years, months, days, hours, minutes and seconds.
+TICKS = ["%Y", "%Y-%m", "%m-%d", "%H:%M", "%H:%M", "%H:%M:%S.%f"]
+OFFSETS = ["", "", "%Y", "%Y-%m-%d", "%Y-%m-%d", "%Y-%m-%d"]
 GOLDEN = 0.6180339887498949
 MARKS = {"established": ("o", 3.5, 0.55), "unknown": ("s", 4.5, 0.9), "failed": ("X", 7.0, 1.0)}  # marker, size, alpha
 
@@ -160,7 +163,8 @@ def timeline(handshakes: pd.DataFrame, by: By = "version", ax: "Axes | None" = N
     _time_limits(ax, when[~np.isnat(when)])
     locator = AutoDateLocator(minticks=3, maxticks=9)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    formats = {"formats": TICKS, "zero_formats": TICKS, "offset_formats": OFFSETS}
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, **formats))  # type: ignore[no-untyped-call]
     _lanes(ax, groups.index[:lanes], _outcome_notes(handshakes, groups)[:lanes])
     headline(ax, f"Handshakes over time{_by(by)}", _span(handshakes["time"]) + _more(len(groups.index)))
     ax.legend(
