@@ -221,7 +221,7 @@ def test_a_file_without_permission_says_so(tmp_path: Path) -> None:
 
 def test_a_folder_given_to_open_is_an_error(tmp_path: Path) -> None:
     """Opening a folder as a file says what it is."""
-    with pytest.raises(CaptureError, match="[Dd]irectory"):
+    with pytest.raises(CaptureError, match=r"[Dd]irectory"):
         open_capture(tmp_path)
 
 

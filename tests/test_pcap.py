@@ -8,10 +8,41 @@ from hypothesis import strategies as st
 from packet_builder import ethernet, ipv4, pcap, scan, tcp
 
 from tlspcap.errors import CaptureError, UnknownLinkType
+from tlspcap.wire.walk import Walker
 
 FRAMES = [ethernet(ipv4(tcp(bytes([65 + at]) * at, seq=at))) for at in range(5)]
 WHOLE = pcap(FRAMES)
 STARTS = [24 + sum(16 + len(frame) for frame in FRAMES[:at]) for at in range(6)]  # offset of each packet's header
+
+
+MANY = [bytes([at % 251]) * (at * 7919 % 1500) for at in range(400)]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    order=st.sampled_from("<>"),
+    piece=st.integers(17, 5000),
+    start=st.sampled_from([1_700_000_000, 65_535, 0, 0x01010101]),
+    lure=st.booleans(),
+    cut=st.integers(0, 40),
+)
+def test_walking_in_pieces_finds_what_walking_singly_finds(order, piece: int, start: int, lure: bool, cut: int) -> None:
+    """However a window is cut into pieces, and whatever in the payload looks like a header, the offsets are equal."""
+    inner = pcap(MANY[:30], order=order, start=start)[24:]
+    raw = bytearray(pcap([frame + inner * lure for frame in MANY[:60]] + MANY, order=order, start=start))
+    end = len(raw) - cut
+    singly, behind = Walker(order)._singly(raw, 24, end - 15)
+    offsets, position = Walker(order, piece).walk(raw, 24, end)
+    assert (offsets.tolist(), position) == (singly, behind)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.binary(min_size=600, max_size=4000), st.integers(17, 40))
+def test_walking_random_bytes_in_pieces_ends_as_walking_them_singly(raw: bytes, piece: int) -> None:
+    """Lengths that make no sense lead both ways of walking to the same places."""
+    singly, behind = Walker("<")._singly(bytearray(raw), 0, len(raw) - 15)
+    offsets, position = Walker("<", piece).walk(bytearray(raw), 0, len(raw))
+    assert (offsets.tolist(), position) == (singly, behind)
 
 
 @pytest.mark.parametrize("order", "<>")

@@ -102,6 +102,7 @@ def test_simple_and_obsolete_packet_blocks_are_packets(order: str) -> None:
     rows, facts = scan(section(order) + interface(1, order, snapshot=56) + simple + cut + obsolete)
     assert [(row.time, row.payload, row.length) for row in rows] == [(0, b"EE", 4), (0, b"EE", 4), (7000, b"EEEE", 4)]
     assert (facts.untimed_packets, facts.cut_packets) == (2, 2)
+    assert (facts.first_time, facts.last_time) == (7000, 7000)
 
 
 def test_unknown_blocks_are_passed_over_however_long() -> None:

@@ -55,6 +55,9 @@ _TCP = np.dtype(  # RFC 9293 3.1
     }
 )
 
+_Rows = slice | Int64  # all rows of a table of columns, without a copy, or the numbers of some
+_Mask = npt.NDArray[np.bool_]
+
 
 class _Network(NamedTuple):
     """Packets whose link header is read."""
@@ -63,9 +66,9 @@ class _Network(NamedTuple):
     at: Int64  # offset of the network header in the buffer
     ethertype: Int64
 
-    def of(self, mask: npt.NDArray[Any]) -> "_Network":
+    def of(self, rows: "_Rows") -> "_Network":
         """Keep some of the rows."""
-        return _Network(self.row[mask], self.at[mask], self.ethertype[mask])
+        return _Network(self.row[rows], self.at[rows], self.ethertype[rows])
 
 
 class _Transport(NamedTuple):
@@ -77,7 +80,7 @@ class _Transport(NamedTuple):
     source: Int32  # address numbers
     target: Int32
 
-    def of(self, rows: Int64) -> "_Transport":
+    def of(self, rows: "_Rows") -> "_Transport":
         """Keep some of the rows."""
         columns: Any = (column[rows] for column in self)
         return _Transport(*columns)
@@ -103,7 +106,7 @@ class _Scan:
         network = self._network()
         is_v4, is_v6 = network.ethertype == links.IPV4, network.ethertype == links.IPV6
         self._count_ethertypes(network.ethertype[~(is_v4 | is_v6)])
-        segments = self._tcp(_together(self._ipv4(network.of(is_v4)), self._ipv6(network.of(is_v6))))
+        segments = self._tcp(_together(self._ipv4(network.of(_where(is_v4))), self._ipv6(network.of(_where(is_v6)))))
         return segments, np.sort(np.concatenate([*self._rest, np.empty(0, np.int64)]))
 
     # Link layer
@@ -148,8 +151,7 @@ class _Scan:
             network.at[whole] += 4
         deep = _is_vlan(network.ethertype)
         self._rest.append(network.row[deep])
-        kept = ~deep & (network.ethertype >= 0)
-        return network if kept.all() else network.of(kept)
+        return network.of(_where(~deep & (network.ethertype >= 0)))
 
     def _bare_ip(self, rows: Int64) -> _Network:
         rows = self._captured(rows, self._packets.start[rows] + 1)
@@ -157,7 +159,7 @@ class _Scan:
         version = self._packets.buffer[start] >> 4
         known = (version == 4) | (version == 6)
         self._unread(DAMAGED_IP, np.count_nonzero(~known))
-        return _Network(rows, start, np.where(version == 4, links.IPV4, links.IPV6).astype(np.int64)).of(known)
+        return _Network(rows, start, np.where(version == 4, links.IPV4, links.IPV6).astype(np.int64)).of(_where(known))
 
     def _address_family(self, rows: Int64) -> _Network:
         rows = self._captured(rows, self._packets.start[rows] + 4)
@@ -168,7 +170,7 @@ class _Scan:
         for number, meant in links.FAMILIES.items():
             ethertype[family == number] = meant
         self._count(links.OTHER_FAMILY, np.count_nonzero(ethertype < 0))
-        return _Network(rows, start + 4, ethertype).of(ethertype >= 0)
+        return _Network(rows, start + 4, ethertype).of(_where(ethertype >= 0))
 
     # Internet layer
 
@@ -183,9 +185,10 @@ class _Scan:
         tcp = sound & (header["protocol"] == links.TCP)
         whole = tcp & (header["fragment"] & _MORE_OR_OFFSET == 0)
         self._unread(IP_FRAGMENT, np.count_nonzero(tcp) - np.count_nonzero(whole))
-        header, row, size, total = header[whole], network.row[whole], size[whole], total[whole]
+        rows = _where(whole)
+        header, row, size, total = header[rows], network.row[rows], size[rows], total[rows]
         numbers = self._book.numbers_v4(np.concatenate([header["source"], header["target"]]).astype(np.uint32))
-        at = network.at[whole] + size
+        at = network.at[rows] + size
         return _Transport(row, at, np.where(total == 0, self._to_end(row, at), total - size), *np.split(numbers, 2))
 
     def _ipv6(self, network: _Network) -> _Transport:
@@ -196,8 +199,8 @@ class _Scan:
         extended = sound & np.isin(header["protocol"], links.EXTENSION_HEADERS)
         self._rest.append(network.row[extended])
         self._count_protocols(header["protocol"][sound & ~extended])
-        tcp = sound & (header["protocol"] == links.TCP)
-        header, row, at = header[tcp], network.row[tcp], network.at[tcp]
+        rows = _where(sound & (header["protocol"] == links.TCP))
+        header, row, at = header[rows], network.row[rows], network.at[rows]
         high = np.concatenate([header["source_high"], header["target_high"]]).astype(np.uint64)
         low = np.concatenate([header["source_low"], header["target_low"]]).astype(np.uint64)
         numbers = self._book.numbers_v6(high, low)
@@ -219,11 +222,13 @@ class _Scan:
         self._unread(DAMAGED_TCP, np.count_nonzero(~room))
         whole = room & self._is_captured(transport.row, transport.at + _TCP.itemsize)
         self._unread(CUT_HEADERS, np.count_nonzero(room) - np.count_nonzero(whole))
-        header = gather(self._packets.buffer, transport.at[whole], _TCP)
+        transport = transport.of(_where(whole))
+        header = gather(self._packets.buffer, transport.at, _TCP)
         size = (header["offset_flags"] >> 12).astype(np.int64) * 4
-        sound = (size >= _TCP.itemsize) & (size <= transport.size[whole])
+        sound = (size >= _TCP.itemsize) & (size <= transport.size)
         self._unread(DAMAGED_TCP, np.count_nonzero(~sound))
-        return self._segments(transport.of(np.flatnonzero(whole)[sound]), header[sound], size[sound])
+        rows = _where(sound)
+        return self._segments(transport.of(rows), header[rows], size[rows])
 
     def _segments(self, transport: _Transport, header: npt.NDArray[Any], size: Int64) -> Segments:
         row, end = transport.row, self._end[transport.row]
@@ -247,21 +252,21 @@ class _Scan:
 
     # Counting
 
-    def _is_captured(self, row: Int64, until: Int64) -> npt.NDArray[np.bool_]:
-        captured: npt.NDArray[np.bool_] = until <= self._end[row]
+    def _is_captured(self, row: Int64, until: Int64) -> _Mask:
+        captured: _Mask = until <= self._end[row]
         return captured
 
     def _captured(self, rows: Int64, until: Int64) -> Int64:
         """Keep the packets captured up to an offset, and count the others."""
         whole = self._is_captured(rows, until)
         self._unread(CUT_HEADERS, np.count_nonzero(~whole))
-        return rows[whole]
+        return rows[_where(whole)]
 
-    def _whole(self, network: _Network, size: int) -> npt.NDArray[np.bool_]:
-        """Tell which network headers of a size were captured, and count the others."""
+    def _whole(self, network: _Network, size: int) -> _Rows:
+        """Keep the network headers of a size that were captured, and count the others."""
         whole = self._is_captured(network.row, network.at + size)
         self._unread(CUT_HEADERS, np.count_nonzero(~whole))
-        return whole
+        return _where(whole)
 
     def _unread(self, reason: str, count: int | np.intp) -> None:
         if count:
@@ -281,9 +286,14 @@ class _Scan:
             self._count(links.ethertype_kind(int(ethertype)), count)
 
 
-def _is_vlan(ethertype: Int64) -> npt.NDArray[np.bool_]:
+def _where(mask: _Mask) -> _Rows:
+    """Return the rows where a mask is true; nearly always all."""
+    return slice(None) if mask.all() else np.flatnonzero(mask)
+
+
+def _is_vlan(ethertype: Int64) -> _Mask:
     first, second, third = links.VLAN_TAGS
-    tagged: npt.NDArray[np.bool_] = (ethertype == first) | (ethertype == second) | (ethertype == third)
+    tagged: _Mask = (ethertype == first) | (ethertype == second) | (ethertype == third)
     return tagged
 
 

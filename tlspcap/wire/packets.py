@@ -53,9 +53,10 @@ def _count(packets: Packets, facts: FileFacts) -> None:
     facts.captured_bytes += int(packets.captured.sum())
     facts.wire_bytes += int(packets.wire.sum())
     facts.cut_packets += int(np.count_nonzero(packets.captured < packets.wire))
-    smallest, largest = int(packets.time.min()), int(packets.time.max())
-    facts.first_time = smallest if facts.first_time is None else min(facts.first_time, smallest)
-    facts.last_time = largest if facts.last_time is None else max(facts.last_time, largest)
+    if len(timed := packets.time[packets.time != 0]):  # 0 stands for no time
+        smallest, largest = int(timed.min()), int(timed.max())
+        facts.first_time = smallest if facts.first_time is None else min(facts.first_time, smallest)
+        facts.last_time = largest if facts.last_time is None else max(facts.last_time, largest)
     links, counts = np.unique(packets.link, return_counts=True)
     facts.links.update(dict(zip(links.tolist(), counts.tolist(), strict=True)))
 

@@ -5,15 +5,18 @@ draft-ietf-opsawg-pcap. All four magics: microseconds or nanoseconds, in either 
 
 from collections.abc import Iterator
 from struct import Struct
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tlspcap.errors import CaptureError
 from tlspcap.wire.columns import MAX_PACKET, FileFacts, Int64, Packets, gather
 from tlspcap.wire.files import PCAP_MAGICS, Window
+from tlspcap.wire.walk import HEADER as PACKET_HEADER
+from tlspcap.wire.walk import Walker
 
 FILE_HEADER = 24
-PACKET_HEADER = 16  # seconds, fraction, captured length, length on the wire
 LINK_TYPE = 0xFFFF  # of the file header's last field: the upper bits describe frame check sequences
 ROWS = 1 << 18  # packets walked at a time: bounds memory where packets are tiny
 
@@ -28,13 +31,14 @@ class PcapReader:
         self._order, self._fraction = PCAP_MAGICS[bytes(window.raw[:4])]
         self._link = Struct(self._order + "I").unpack_from(window.raw, 20)[0] & LINK_TYPE
         self._header = np.dtype([(name, self._order + "u4") for name in ("seconds", "fraction", "captured", "wire")])
+        self._walker = Walker(self._order)
         self._captured = Struct(self._order + "I").unpack_from
         window.position = FILE_HEADER
 
     def __iter__(self) -> Iterator[Packets]:
         frame = 1
         while self._packet_follows():
-            packets = self._packets(self._walk(), frame)
+            packets = self._next_packets(frame)
             frame += len(packets)
             yield packets
 
@@ -54,32 +58,24 @@ class PcapReader:
             return True
         return False
 
-    def _walk(self) -> Int64:
-        """Collect the offsets of the packet headers in the window, and leave the window's position behind them.
+    def _next_packets(self, frame: int) -> Packets:
+        """Read the packet headers in the window, and leave the window's position behind their packets.
 
-        The loop trusts lengths: one that is impossible, or that reaches over the window's end, is found afterwards.
+        Ends before the first packet that is damaged or not wholly in the window.
         """
-        raw, captured, position = self._window.raw, self._captured, self._window.position
-        last = self._window.end - PACKET_HEADER
-        found: list[int] = []
-        append = found.append
-        for _ in range(ROWS):
-            if position > last:
-                break
-            append(position)
-            position += PACKET_HEADER + captured(raw, position + 8)[0]
-        return self._whole(np.array(found, dtype=np.int64), position)
+        window = self._window
+        offsets, position = self._walker.walk(window.raw, window.position, window.end)
+        if len(offsets) > ROWS:
+            offsets, position = offsets[:ROWS], int(offsets[ROWS])
+        header = gather(window.buffer, offsets, self._header)
+        captured = header["captured"].astype(np.int64)
+        bad = np.flatnonzero((captured > MAX_PACKET) | (offsets + PACKET_HEADER + captured > window.end))
+        good = slice(bad[0] if len(bad) else None)
+        window.position = int(offsets[bad[0]]) if len(bad) else position
+        return self._packets(offsets[good], captured[good], header[good], frame)
 
-    def _whole(self, offsets: Int64, position: int) -> Int64:
-        """Keep the packets before the first that is damaged or not wholly in the window."""
-        captured = gather(self._window.buffer, offsets, self._header)["captured"].astype(np.int64)
-        bad = np.flatnonzero((captured > MAX_PACKET) | (offsets + PACKET_HEADER + captured > self._window.end))
-        self._window.position = int(offsets[bad[0]]) if len(bad) else position
-        return offsets[: bad[0]] if len(bad) else offsets
-
-    def _packets(self, offsets: Int64, frame: int) -> Packets:
-        header = gather(self._window.buffer, offsets, self._header)
-        captured, seconds, fraction = (header[name].astype(np.int64) for name in ("captured", "seconds", "fraction"))
+    def _packets(self, offsets: Int64, captured: Int64, header: npt.NDArray[Any], frame: int) -> Packets:
+        seconds, fraction = header["seconds"].astype(np.int64), header["fraction"].astype(np.int64)
         return Packets(
             buffer=self._window.buffer,
             first_frame=frame,
