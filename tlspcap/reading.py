@@ -13,7 +13,6 @@ from tlspcap.errors import ArgumentError
 from tlspcap.selection import Selection
 from tlspcap.tables import Builder
 from tlspcap.tls.handshake import Follower
-from tlspcap.tls.outcome import judge
 from tlspcap.transport import Conversation, Event
 from tlspcap.wire import packets
 from tlspcap.wire.columns import AddressBook, FileFacts, Segments
@@ -111,8 +110,7 @@ class _Reader:
         account = follower.account
         if account is None:
             return
-        verdict = judge(account, clock, self._timeout)
-        self.builder.add(rows.finish(account, verdict, identity.digest()), self._select)
+        self.builder.add(rows.finish(account, clock, self._timeout, identity.digest()), self._select)
 
 
 class _Identity:

@@ -12,9 +12,13 @@ from typing import Any, NamedTuple
 from tlspcap.tls import flights, names
 from tlspcap.tls.account import CLIENT, SERVER, Account, SeenAlert
 from tlspcap.tls.ciphers import forward_secrecy
+from tlspcap.tls.evidence import evidence
+from tlspcap.tls.extensions import Extensions
 from tlspcap.tls.fingerprints import ja3, ja3s, ja4
-from tlspcap.tls.flights import ClientFlight, client_flight
-from tlspcap.tls.outcome import completeness
+from tlspcap.tls.flights import ClientFlight
+from tlspcap.tls.messages import ClientHello
+from tlspcap.tls.names import ExtensionType as Code
+from tlspcap.tls.outcome import completeness, judge
 from tlspcap.tls.records import Record
 from tlspcap.tls.timing import timing
 from tlspcap.tls.verdict import Mechanism, Outcome, Verdict
@@ -31,13 +35,18 @@ class Finished(NamedTuple):
     id: str
     account: Account
     verdict: Verdict
+    flight: ClientFlight  # TLS 1.3: the client's flight as its sizes were read
 
 
-def finish(account: Account, verdict: Verdict, digest: bytes) -> Finished:
-    """Give a judged handshake its identity. `digest` stands for the file's first packets."""
-    conversation = account.conversation
+def finish(account: Account, clock: int, timeout: int, digest: bytes) -> Finished:
+    """Judge a handshake and give it its identity.
+
+    `clock` is the largest time in the capture, `timeout` the silence that counts, both in ns; `digest` stands for the
+    file's first packets.
+    """
+    conversation, seen = account.conversation, evidence(account, clock, timeout)
     key = f"tcp {conversation.number} {account.ordinal} {account.hello_first.time}"
-    return Finished(blake2b(digest + key.encode(), digest_size=8).hexdigest(), account, verdict)
+    return Finished(blake2b(digest + key.encode(), digest_size=8).hexdigest(), account, judge(seen), seen.flight)
 
 
 @lru_cache(maxsize=65536)  # the same few servers and clients come again and again
@@ -57,31 +66,46 @@ def handshake_row(done: Finished) -> Row:
     account, verdict = done.account, done.verdict
     conversation, first = account.conversation, account.hello_first
     client, server = conversation.side(account.client.number), conversation.side(account.server.number)
-    flight = client_flight(account) if account.server_hello and account.is_tls13 else ClientFlight("none")
     return {
         "id": done.id, "capture": conversation.capture, "transport": "tcp", "stream": conversation.number,
         "frame": first.frame, "time": first.time,
         "client_ip": address(client.address), "server_ip": address(server.address),
         "client_port": client.port, "server_port": server.port, "starttls": None,
-        **_offer(account), **_choice(account), **_resumption(account, flight), **_server_flight(account),
+        **_offer(account), **_choice(account), **_resumption(account, done.flight), **_server_flight(account),
         "client_auth": _client_auth(account),
         **_chain(account),
         "history": _history(account, verdict),
-        **_verdict(account, verdict), **timing(account, verdict)._asdict(),
+        **_verdict(account, verdict), **timing(account, verdict, done.flight)._asdict(),
     }  # fmt: skip
 
 
 def _offer(account: Account) -> Row:
     hello = account.hello
     if hello is None:
-        return dict.fromkeys(
-            ("sni", "alpn_offered", "offered_versions", "offered_version_max", "ja3", "ja4")
-        ) | {"ech_offered": False}  # fmt: skip
-    versions = [names.version_name(version) for version in hello.offered_versions]
+        return _NO_OFFER
+    kept = tuple([(code, b"" if code in _OF_ONE_HELLO else content) for code, content in hello.extensions.raw])
+    shape = _offer_of_shape(hello.legacy_version, hello.cipher_suites, kept)
+    return {**shape, "sni": hello.server_name}
+
+
+_NO_OFFER: Row = {
+    "sni": None, "alpn_offered": None, "offered_versions": None, "offered_version_max": None, "ech_offered": False,
+    "ja3": None, "ja4": None,
+}  # fmt: skip
+# Extensions whose content differs from hello to hello of one client and says nothing of its kind
+_OF_ONE_HELLO = frozenset((
+    Code.SERVER_NAME, Code.SESSION_TICKET, Code.PRE_SHARED_KEY, Code.KEY_SHARE,
+    Code.ENCRYPTED_CLIENT_HELLO,
+))  # fmt: skip
+
+
+@lru_cache(maxsize=4096)  # a client sends hellos of one shape; GREASE makes some dozens of it
+def _offer_of_shape(version: int, suites: tuple[int, ...], extensions: tuple[tuple[int, bytes], ...]) -> Row:
+    """What is the same for all hellos that differ only in random values, keys, tickets and names."""
+    hello = ClientHello(version, b"", b"", suites, b"", Extensions(extensions))
     return {
-        "sni": hello.server_name,
         "alpn_offered": ",".join(hello.alpn) or None,
-        "offered_versions": ",".join(versions) or None,
+        "offered_versions": ",".join([names.version_name(code) for code in hello.offered_versions]) or None,
         "offered_version_max": names.version_name(hello.offered_version_max),
         "ech_offered": hello.ech,
         "ja3": ja3(hello),

@@ -7,11 +7,12 @@ in one record.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from tlspcap.tls.account import Account
-from tlspcap.tls.ciphers import sealed_length
-from tlspcap.tls.names import is_tls13
+from tlspcap.tls.ciphers import Suite, sealed_length
+from tlspcap.tls.names import TLS13, is_tls13
 from tlspcap.tls.records import Record
 from tlspcap.transport import UNKNOWN
 
@@ -56,12 +57,17 @@ class ClientFlight:
 
 def sizes(account: Account) -> Sizes:
     """The lengths to expect for the suite that the ServerHello chose; the usual ones where it is not known."""
+    return _sizes(account.version, account.suite)
+
+
+@lru_cache(maxsize=256)
+def _sizes(version: int | None, suite: Suite | None) -> Sizes:
     overhead = USUAL_OVERHEAD
     hashes: tuple[int, ...] = (32, 48)
-    if account.suite is not None:
-        if is_tls13(account.version):
-            overhead = sealed_length(0x0304, account.suite.code, 0, False) or USUAL_OVERHEAD
-        hashes = {"SHA256": (32,), "SHA384": (48,)}.get(account.suite.hash, hashes)
+    if suite is not None:
+        if is_tls13(version):
+            overhead = sealed_length(TLS13, suite.code, 0) or USUAL_OVERHEAD
+        hashes = {"SHA256": (32,), "SHA384": (48,)}.get(suite.hash, hashes)
     finished = tuple(MESSAGE_HEADER + size + overhead for size in hashes)
     return Sizes(ALERT_BYTES + overhead, EMPTY_CERTIFICATE + overhead, END_OF_EARLY_DATA + overhead, finished)
 
@@ -146,6 +152,8 @@ def server_pads(account: Account) -> bool:
 
 def exchanged(account: Account) -> bool:
     """Whether the client sent data behind its flight and the server answered it: one application exchange."""
+    if account.server.sealed[-1].first.acked < account.client.sealed[1].end:
+        return False  # the usual case, told without a closer look
     flight = client_flight(account)
     if flight.kind != "finished" or flight.index + 1 >= len(account.client.sealed):
         return False

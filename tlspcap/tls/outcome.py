@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tlspcap.tls import flights, names
 from tlspcap.tls.account import CLIENT, SERVER, Account
-from tlspcap.tls.evidence import BENIGN, CLOSE_NOTIFY, Evidence, evidence
+from tlspcap.tls.evidence import BENIGN, CLOSE_NOTIFY, Evidence
 from tlspcap.tls.phases import phase_of, step_words
 from tlspcap.tls.verdict import (
     Certainty,
@@ -31,9 +31,8 @@ Rule = Callable[[Evidence], Verdict | None]
 MAX_QUOTE = 48
 
 
-def judge(account: Account, clock: int, timeout: int) -> Verdict:
-    """Judge one handshake. `clock`: the largest time in the capture, `timeout`: the silence that counts; both ns."""
-    seen = evidence(account, clock, timeout)
+def judge(seen: Evidence) -> Verdict:
+    """Judge one handshake by what was seen of it."""
     for rule in RULES:
         verdict = rule(seen)
         if verdict is not None:

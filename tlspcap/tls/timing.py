@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from tlspcap.tls.account import Account
-from tlspcap.tls.flights import client_flight
+from tlspcap.tls.flights import ClientFlight
 from tlspcap.tls.records import Record
 from tlspcap.tls.verdict import Outcome, Verdict
 
@@ -29,8 +29,11 @@ class Timing(NamedTuple):
     tcp_packets: int
 
 
-def timing(account: Account, verdict: Verdict) -> Timing:
-    """Measure one handshake. Durations that would be negative, where the capture's clock stepped back, are NaN."""
+def timing(account: Account, verdict: Verdict, flight: ClientFlight) -> Timing:
+    """Measure one handshake; `flight` is the client's in TLS 1.3, as its sizes were read.
+
+    Durations that would be negative, where the capture's clock stepped back, are NaN.
+    """
     conversation, end = account.conversation, verdict.end
     client_rtt = _between(conversation.syn_ack_time, conversation.ack_time)
     server_rtt = _between(conversation.syn_time, conversation.syn_ack_time)
@@ -43,7 +46,7 @@ def timing(account: Account, verdict: Verdict) -> Timing:
     return Timing(
         client_rtt, server_rtt, client_rtt + server_rtt,
         _between(asked, answered), handshake, _between(conversation.syn_time, stop),
-        client, server, transfer, _first_data(account, verdict),
+        client, server, transfer, _first_data(account, verdict, flight),
         end.repeats if end else conversation.opener.repeated + conversation.other.repeated,
         conversation.syn_repeats,
         end.packets if end else conversation.packets,
@@ -80,20 +83,19 @@ def _closer(account: Account, time: int) -> int:
     return account.client.number if closed is not None and closed.time == time else account.server.number
 
 
-def _first_data(account: Account, verdict: Verdict) -> float:
+def _first_data(account: Account, verdict: Verdict, flight: ClientFlight) -> float:
     """End of an established handshake to the first application data from the server."""
     if verdict.outcome is not Outcome.ESTABLISHED or verdict.end is None:
         return NAN
-    record = _first_sealed_answer(account) if account.is_tls13 else account.server.application
+    record = _first_sealed_answer(account, flight) if account.is_tls13 else account.server.application
     return _between(verdict.end.time, record.first.time) if record else NAN
 
 
-def _first_sealed_answer(account: Account) -> Record | None:
+def _first_sealed_answer(account: Account, flight: ClientFlight) -> Record | None:
     """TLS 1.3: the server's first record in a packet that acknowledges data the client sent behind its flight.
 
     Records before that may be tickets, which nothing but keys tells from data.
     """
-    flight = client_flight(account)
     if flight.kind != "finished" or flight.index + 1 >= len(account.client.sealed):
         return None
     request = account.client.sealed[flight.index + 1]
