@@ -87,10 +87,12 @@ def _in_ipython() -> bool:
 def headline(ax: "Axes", title: str, detail: str, above: float = 0) -> None:
     """Say over the axes what is shown, and below that, smaller, on what base; `above` points over what is on top."""
     pad = 10 + 12 * (detail.count("\n") + 1) + above
+    # Neither claims width: a long line may run over the edge, but never squeezes the axes.
     heading = ax.set_title(title, loc="left", fontweight="bold", pad=pad, color=COLOURS["ink"])
     ax.annotate(
         detail, (0, 0), (0, -3), xycoords=heading, textcoords="offset points", va="top", fontsize=8.5,
         color=COLOURS["muted"], annotation_clip=False, linespacing=1.25,
+        in_layout=False,
     )  # fmt: skip
 
 
