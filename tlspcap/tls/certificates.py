@@ -1,8 +1,10 @@
 """X.509 certificates as facts for the `certificates` table, read through `cryptography`.
 
-Odd certificates are data: each fact is read on its own, what cannot be read is None, and `trouble` says why.
+Odd certificates are data: each fact is read on its own, a lenient reader takes over where the strict one refuses, what
+neither can read is None, and `trouble` says what was odd.
 """
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +12,15 @@ from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, TypeVar
 
+from tlspcap.tls import der
+from tlspcap.tls.cursor import Malformed
+
 if TYPE_CHECKING:
     from cryptography import x509
 
 T = TypeVar("T")
+
+_SUBJECT_ALTERNATIVE_NAME, _BASIC_CONSTRAINTS = "2.5.29.17", "2.5.29.19"
 
 # Names of RFC 3279, 4055, 5758, 8410 and FIPS 204; an algorithm beyond them reads as its dotted number.
 _SIGNATURE_ALGORITHMS = {
@@ -70,25 +77,23 @@ class Facts:
     signature_algorithm: str | None = None
     self_signed: bool | None = None  # by name only: issuer and subject are the same
     is_ca: bool | None = None
-    trouble: str | None = None  # what could not be read, and why
+    trouble: str | None = None  # what the strict reader refused, and why
 
 
-def describe(der: bytes) -> Facts:
+def describe(certificate: bytes) -> Facts:
     """Return the facts of a certificate, whatever the bytes are.
 
     >>> describe(b"no certificate").trouble
     'certificate: error parsing asn1 value: ...'
     """
-    from cryptography import x509
-
-    fingerprint = sha256(der).hexdigest()
+    strict = _Reader()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # oddities such as a negative serial; they end up in the facts
-        try:
-            certificate = x509.load_der_x509_certificate(der)
-        except Exception as error:  # ValueError, TypeError, UnsupportedAlgorithm, InvalidVersion: no closed list
-            return Facts(fingerprint, trouble=f"certificate: {_words(error)}")
-        return _Reader(certificate).facts(fingerprint)
+        found = strict.facts(certificate)
+    if strict.troubles:  # what the strict reader refuses, the lenient one may still read
+        found = _lenient_facts(certificate) | {name: value for name, value in found.items() if value is not None}
+    trouble = "; ".join(strict.troubles) or None
+    return Facts(sha256(certificate).hexdigest(), **found, trouble=trouble)  # type: ignore[arg-type]  # by construction
 
 
 def _words(error: Exception) -> str:
@@ -98,72 +103,98 @@ def _words(error: Exception) -> str:
 
 
 class _Reader:
-    """Reads one fact after another and collects what went wrong."""
+    """Reads one fact after another through `cryptography` and collects what went wrong."""
 
-    def __init__(self, certificate: "x509.Certificate") -> None:
-        self._certificate = certificate
-        self._troubles: list[str] = []
+    def __init__(self) -> None:
+        self.troubles: list[str] = []
 
-    def facts(self, fingerprint: str) -> Facts:
-        certificate = self._certificate
-        return Facts(
-            sha256=fingerprint,
-            subject=self._read("subject", lambda: certificate.subject.rfc4514_string()),
-            issuer=self._read("issuer", lambda: certificate.issuer.rfc4514_string()),
-            serial=self._read("serial", lambda: _hexadecimal(certificate.serial_number)),
-            san=self._read("san", self._san) or (),
-            not_before=self._read("not_before", lambda: certificate.not_valid_before_utc),
-            not_after=self._read("not_after", lambda: certificate.not_valid_after_utc),
-            key_type=self._read("key_type", self._key_type),
-            key_bits=self._read("key_bits", self._key_bits),
-            signature_algorithm=self._read("signature_algorithm", self._signature_algorithm),
-            self_signed=self._read("self_signed", self._self_signed),
-            is_ca=self._read("is_ca", self._is_ca),
-            trouble="; ".join(self._troubles) or None,
-        )
+    def facts(self, encoded: bytes) -> dict[str, object]:
+        from cryptography import x509
+
+        certificate = self._read("certificate", lambda: x509.load_der_x509_certificate(encoded))
+        if certificate is None:
+            return {}
+        readers: dict[str, Callable[[], object]] = {
+            "subject": lambda: certificate.subject.rfc4514_string(),
+            "issuer": lambda: certificate.issuer.rfc4514_string(),
+            "serial": lambda: _hexadecimal(certificate.serial_number),
+            "san": lambda: _san(certificate),
+            "not_before": lambda: certificate.not_valid_before_utc,
+            "not_after": lambda: certificate.not_valid_after_utc,
+            "key_type": lambda: _named(_KEY_TYPES, certificate.public_key_algorithm_oid.dotted_string),
+            "key_bits": lambda: _key_bits(certificate),
+            "signature_algorithm": lambda: _named(
+                _SIGNATURE_ALGORITHMS, certificate.signature_algorithm_oid.dotted_string
+            ),
+            "self_signed": lambda: certificate.issuer == certificate.subject,
+            "is_ca": lambda: _is_ca(certificate),
+        }
+        found = {name: self._read(name, reader) for name, reader in readers.items()}
+        return {name: value for name, value in found.items() if value is not None}
 
     def _read(self, what: str, reader: Callable[[], T]) -> T | None:
         try:
             return reader()
         except Exception as error:  # whatever a hostile certificate provokes costs this fact and no other
-            self._troubles.append(f"{what}: {_words(error)}")
+            self.troubles.append(f"{what}: {_words(error)}")
             return None
 
-    def _san(self) -> tuple[str, ...]:
-        from cryptography import x509
 
-        try:
-            extension = self._certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        except x509.ExtensionNotFound:
-            return ()
-        return tuple(_general_name(name) for name in extension.value)
+def _lenient_facts(certificate: bytes) -> dict[str, object]:
+    """Return what can be read of a certificate that breaks the rules; nothing where it is none."""
+    try:
+        bones = der.skeleton(certificate)
+    except Malformed:
+        return {}
+    readers: dict[str, Callable[[], object]] = {
+        "subject": lambda: der.name(bones.subject),
+        "issuer": lambda: der.name(bones.issuer),
+        "serial": lambda: _hexadecimal(bones.serial),
+        "san": lambda: der.alternative_names(bones.extensions.get(_SUBJECT_ALTERNATIVE_NAME, b"")),
+        "not_before": lambda: der.time(bones.not_before),
+        "not_after": lambda: der.time(bones.not_after),
+        "key_type": lambda: _named(_KEY_TYPES, bones.key_algorithm),
+        "signature_algorithm": lambda: _named(_SIGNATURE_ALGORITHMS, bones.signature_algorithm),
+        "self_signed": lambda: bones.issuer == bones.subject,
+        "is_ca": lambda: der.is_ca(bones.extensions.get(_BASIC_CONSTRAINTS, b"")),
+    }
+    found: dict[str, object] = {}
+    for name, reader in readers.items():
+        with contextlib.suppress(Malformed):
+            found[name] = reader()
+    return found
 
-    def _key_type(self) -> str:
-        number = self._certificate.public_key_algorithm_oid.dotted_string
-        return _KEY_TYPES.get(number, number)
 
-    def _key_bits(self) -> int | None:
-        from cryptography.exceptions import UnsupportedAlgorithm
+def _named(names: dict[str, str], number: str) -> str:
+    return names.get(number, number)
 
-        try:
-            return getattr(self._certificate.public_key(), "key_size", None)
-        except UnsupportedAlgorithm:  # the key type already says which
-            return None
 
-    def _signature_algorithm(self) -> str:
-        number = self._certificate.signature_algorithm_oid.dotted_string
-        return _SIGNATURE_ALGORITHMS.get(number, number)
+def _san(certificate: "x509.Certificate") -> tuple[str, ...]:
+    from cryptography import x509
 
-    def _self_signed(self) -> bool:
-        return self._certificate.issuer == self._certificate.subject
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(_general_name(name) for name in extension.value)
 
-    def _is_ca(self) -> bool:
-        from cryptography import x509
 
-        try:
-            return self._certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-        except x509.ExtensionNotFound:
-            return False
+def _key_bits(certificate: "x509.Certificate") -> int | None:
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        return getattr(certificate.public_key(), "key_size", None)
+    except UnsupportedAlgorithm:  # the key type already says which
+        return None
+
+
+def _is_ca(certificate: "x509.Certificate") -> bool:
+    from cryptography import x509
+
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 def _hexadecimal(serial: int) -> str:

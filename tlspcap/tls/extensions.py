@@ -6,13 +6,13 @@ so that one odd extension never hides the rest of a hello.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from struct import Struct
 from typing import TypeVar
 
 from tlspcap.tls.cursor import Cursor, Malformed, u16_values
 from tlspcap.tls.names import ExtensionType as Code
 from tlspcap.tls.names import is_grease
+from tlspcap.tls.remembering import remembered
 
 _HEADER = Struct(">HH")
 _HOST_NAME = 0  # NameType (RFC 6066 3)
@@ -109,14 +109,14 @@ def alpn(content: bytes) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-# Real clients of one kind repeat these lists byte for byte, hello after hello: parsed once, kept while in use.
-@lru_cache(maxsize=512)
+# clients of one kind repeat these lists byte for byte, hello after hello
+@remembered
 def u16_list(content: bytes) -> tuple[int, ...]:
     """Read a vector16 of uint16: supported_groups (RFC 8446 4.2.7), signature_algorithms (4.2.3)."""
     return Cursor(content, "uint16 list").u16_list()
 
 
-@lru_cache(maxsize=512)
+@remembered
 def offered_versions(content: bytes) -> tuple[int, ...]:
     """Read a client's supported_versions (RFC 8446 4.2.1), GREASE included."""
     return u16_values(Cursor(content, "supported_versions").vector8(), "supported_versions")
@@ -150,7 +150,7 @@ def authorities(content: bytes) -> tuple[bytes, ...]:
     return Cursor(content, "certificate_authorities").vectors16()
 
 
-@lru_cache(maxsize=1024)
+@remembered
 def without_grease(codes: tuple[int, ...]) -> tuple[int, ...]:
     """Leave out the GREASE values (RFC 8701)."""
     return tuple([code for code in codes if not is_grease(code)])

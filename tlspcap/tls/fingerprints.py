@@ -6,17 +6,16 @@ hashes are remembered by those lists.
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
+from dataclasses import dataclass
 from hashlib import md5, sha256
-from typing import NamedTuple
 
 from tlspcap.tls import extensions as ext
 from tlspcap.tls.extensions import without_grease
 from tlspcap.tls.hellos import ClientHello, ServerHello
 from tlspcap.tls.names import SSL20, SSL30, TLS10, TLS11, TLS12, TLS13
 from tlspcap.tls.names import ExtensionType as Code
+from tlspcap.tls.remembering import remembered
 
-_REMEMBERED = 1024  # hashes kept of each kind
 _JA4_VERSIONS = {
     TLS13: "13",
     TLS12: "12",
@@ -34,65 +33,82 @@ _JA4_EMPTY = "0" * 12
 
 def ja3_text(hello: ClientHello) -> str:
     """Return what JA3 hashes: version, suites, extensions, groups, point formats, in decimal, without GREASE."""
-    return _ja3_text(hello.legacy_version, *_ja3_fields(hello))
+    return _ja3_text(_ja3_parts(hello))
 
 
 def ja3(hello: ClientHello) -> str:
     """Return JA3, the MD5 of `ja3_text`."""
-    return _ja3_hash(hello.legacy_version, *_ja3_fields(hello))
+    return _ja3_hash(_ja3_parts(hello))
 
 
 def ja3s(hello: ServerHello) -> str:
     """Return JA3S: the MD5 of version, suite and extensions in decimal."""
-    return _ja3_hash(hello.legacy_version, (hello.cipher_suite,), hello.extensions.codes)
+    return _ja3_hash(_Ja3Parts(hello.legacy_version, ((hello.cipher_suite,), hello.extensions.codes)))
 
 
-def _ja3_fields(hello: ClientHello) -> tuple[tuple[int, ...], ...]:
-    return hello.cipher_suites, hello.extensions.codes, hello.groups, hello.point_formats
+@dataclass(frozen=True, slots=True)
+class _Ja3Parts:
+    """All that goes into a JA3 or JA3S."""
+
+    version: int
+    lists: tuple[tuple[int, ...], ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.lists))
 
 
-def _ja3_text(version: int, *fields: tuple[int, ...]) -> str:
-    return ",".join([str(version), *["-".join(map(str, without_grease(codes))) for codes in fields]])
+def _ja3_parts(hello: ClientHello) -> _Ja3Parts:
+    lists = hello.cipher_suites, hello.extensions.codes, hello.groups, hello.point_formats
+    return _Ja3Parts(hello.legacy_version, lists)
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def _ja3_hash(version: int, *fields: tuple[int, ...]) -> str:
-    return md5(_ja3_text(version, *fields).encode(), usedforsecurity=False).hexdigest()
+def _ja3_text(parts: _Ja3Parts) -> str:
+    return ",".join([str(parts.version), *["-".join(map(str, without_grease(codes))) for codes in parts.lists]])
 
 
-class _Ja4Parts(NamedTuple):
+@remembered
+def _ja3_hash(parts: _Ja3Parts) -> str:
+    return md5(_ja3_text(parts).encode(), usedforsecurity=False).hexdigest()
+
+
+def ja4(hello: ClientHello, transport: str = "t") -> str:
+    """Return JA4; `transport` is t (TLS over TCP), d (DTLS) or q (QUIC)."""
+    return _ja4_hash(_ja4_parts(hello, transport, as_sent=False))
+
+
+def ja4_o(hello: ClientHello, transport: str = "t") -> str:
+    """Return JA4_o: JA4 with suites and extensions in the order sent, server_name and ALPN among them."""
+    return _ja4_hash(_ja4_parts(hello, transport, as_sent=True))
+
+
+def ja4_r(hello: ClientHello, transport: str = "t") -> str:
+    """Return JA4_r: JA4 with the lists in place of their hashes."""
+    return "_".join(_ja4_texts(_ja4_parts(hello, transport, as_sent=False)))
+
+
+def ja4_ro(hello: ClientHello, transport: str = "t") -> str:
+    """Return JA4_ro: JA4_o with the lists in place of their hashes."""
+    return "_".join(_ja4_texts(_ja4_parts(hello, transport, as_sent=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ja4Parts:
     """All that goes into a JA4."""
 
     transport: str
     version: int
     has_server_name: bool
-    alpn: bytes
+    alpn: bytes  # the first value
     suites: tuple[int, ...]
     extensions: tuple[int, ...]
     schemes: tuple[int, ...]
+    as_sent: bool
+
+    def __len__(self) -> int:
+        return len(self.suites) + len(self.extensions) + len(self.schemes)
 
 
-def ja4(hello: ClientHello, transport: str = "t") -> str:
-    """Return JA4; `transport` is t (TLS over TCP), d (DTLS) or q (QUIC)."""
-    return _ja4_hashed(_ja4_parts(hello, transport), in_order_sent=False)
-
-
-def ja4_o(hello: ClientHello, transport: str = "t") -> str:
-    """Return JA4_o: JA4 with suites and extensions in the order sent, server_name and ALPN among them."""
-    return _ja4_hashed(_ja4_parts(hello, transport), in_order_sent=True)
-
-
-def ja4_r(hello: ClientHello, transport: str = "t") -> str:
-    """Return JA4_r: JA4 with the lists in place of their hashes."""
-    return "_".join(_ja4_texts(_ja4_parts(hello, transport), in_order_sent=False))
-
-
-def ja4_ro(hello: ClientHello, transport: str = "t") -> str:
-    """Return JA4_ro: JA4_o with the lists in place of their hashes."""
-    return "_".join(_ja4_texts(_ja4_parts(hello, transport), in_order_sent=True))
-
-
-def _ja4_parts(hello: ClientHello, transport: str) -> _Ja4Parts:
+def _ja4_parts(hello: ClientHello, transport: str, as_sent: bool) -> _Ja4Parts:
     protocols = hello.extensions.read(Code.ALPN, ext.alpn) or (b"",)
     return _Ja4Parts(
         transport,
@@ -102,24 +118,21 @@ def _ja4_parts(hello: ClientHello, transport: str) -> _Ja4Parts:
         hello.cipher_suites,
         hello.extensions.codes,
         hello.signature_schemes,
+        as_sent,
     )
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def _ja4_hashed(parts: _Ja4Parts, in_order_sent: bool) -> str:
-    first, suites, extensions = _ja4_texts(parts, in_order_sent)
-    return f"{first}_{_ja4_hash(suites)}_{_ja4_hash(extensions)}"
+@remembered
+def _ja4_hash(parts: _Ja4Parts) -> str:
+    first, *lists = _ja4_texts(parts)
+    return "_".join([first, *[sha256(text.encode()).hexdigest()[:12] if text else _JA4_EMPTY for text in lists]])
 
 
-def _ja4_hash(text: str) -> str:
-    return sha256(text.encode()).hexdigest()[:12] if text else _JA4_EMPTY
-
-
-def _ja4_texts(parts: _Ja4Parts, in_order_sent: bool) -> tuple[str, str, str]:
+def _ja4_texts(parts: _Ja4Parts) -> tuple[str, str, str]:
     """The three parts of a JA4 before hashing."""
     suites, extensions = without_grease(parts.suites), without_grease(parts.extensions)
     first = _ja4_first(parts, len(suites), len(extensions))
-    if not in_order_sent:
+    if not parts.as_sent:
         suites = tuple(sorted(suites))
         extensions = tuple(sorted(code for code in extensions if code not in _JA4_UNHASHED))
     third = _hexadecimal(extensions)

@@ -1,13 +1,13 @@
 """ClientHello and ServerHello: one frozen dataclass and one parser each, fields in RFC order."""
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from tlspcap.tls import extensions as ext
 from tlspcap.tls.cursor import Cursor, u16_values
 from tlspcap.tls.extensions import Extensions
 from tlspcap.tls.names import ExtensionType as Code
 from tlspcap.tls.names import is_grease, version_rank
+from tlspcap.tls.remembering import remembered
 
 # SHA-256 of "HelloRetryRequest", in the random of a ServerHello that is one (RFC 8446 4.1.3)
 RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
@@ -15,7 +15,7 @@ EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF  # RFC 5746 3.3
 _DRAFT = 0x7F  # high byte of the versions of TLS 1.3 drafts
 
 
-@lru_cache(maxsize=512)  # clients of one kind send one list: parsed once, kept while in use
+@remembered  # clients of one kind send one list
 def _suites(data: bytes) -> tuple[int, ...]:
     return u16_values(data, "cipher_suites")
 
