@@ -100,7 +100,7 @@ def scan_is_plain(path: Path) -> bool:
 @pytest.mark.skipif(not CAPTURES, reason="no sample or reference captures here")
 def test_tshark_finds_the_same_segments() -> None:
     """Frame numbers, times, ports, sequence numbers, lengths and flags are Wireshark's."""
-    for path in spread(CAPTURES, 14):
+    for path in spread(CAPTURES, 10):
         rows, _ = scan(path)
         ours = [
             [row.frame, row.time, row.source_port, row.target_port, row.seq, row.length, row.flags] for row in rows
