@@ -30,7 +30,7 @@ check: $(VENV)/installed-dev
 	$(python) -m mypy --strict tlspcap
 
 docs: $(VENV)/installed-dev
-	$(python) docs/generate.py
+	PYTHONPATH=tests $(python) docs/generate.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -82,7 +82,7 @@ figure_of_each = pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: f
 
 
 def test_compiled_figures_are_those_of_the_golden_file() -> None:
-    """The compiled table is the one reviewed last; to accept a change, run docs/generate.py and read the difference."""
+    """The compiled table is the one reviewed last; to accept a change, run `make docs` and read the difference."""
     assert figures.describe_table() == GOLDEN.read_text()
 
 
