@@ -1,9 +1,10 @@
 """Numbers conversations as Wireshark does: a SYN with a new initial number starts one, all else joins the newest.
 
 Wireshark's tcp.stream counts, per capture file and from 0, each pair of endpoints on its first packet. A SYN without
-ACK whose sequence number is not the first one known of its sender starts a new conversation of the same endpoints;
-a SYN-ACK never does. The first sequence number known of a side is that of its SYN; else that of its first packet,
-less one; or the first ACK number that the other side sent before, less one. (Wireshark 4.0, checked by its output.)
+ACK whose sequence number is not the initial one known of its sender starts a new conversation of the same endpoints;
+a SYN-ACK never does. The initial number known of a side is that of its newest SYN-ACK; else that of its SYN; else that
+of its first packet, less one, or the first ACK number that the other side sent before, less one. (Wireshark 4.0.17,
+checked by its output.)
 """
 
 from collections.abc import Iterator
@@ -62,12 +63,24 @@ class _Units(NamedTuple):
     pairs: int
 
 
+class _Told(NamedTuple):
+    """What each unit's rows tell of the initial numbers of the low and the high end, -1 where nothing (units x 2)."""
+
+    firsts: Int64  # by its first packet, or the first ACK of the other side
+    synacks: Int64  # by its last SYN-ACK
+
+    def after(self, unit: int, before: list[int]) -> list[int]:
+        """Return the initial numbers known after a unit, given those before it."""
+        known = zip(self.synacks[unit].tolist(), before, self.firsts[unit].tolist(), strict=True)
+        return [next((number for number in numbers if number >= 0), -1) for numbers in known]
+
+
 class Numbering:
     """Gives each TCP segment of a capture file its conversation number, chunk after chunk."""
 
     def __init__(self) -> None:
         self._newest: dict[int, int] = {}  # both endpoints, packed -> newest conversation number
-        # An endpoint is an address number and a port, packed; low and high order them; firsts are sequence numbers.
+        # An endpoint is an address number and a port, packed; low and high order them. The initial numbers are -1 if unknown.
         self.table = Table(low=np.int64, high=np.int64, opener_low=np.bool_, low_first=np.int64, high_first=np.int64)
 
     def number(self, segments: Segments) -> Numbered:
@@ -81,15 +94,15 @@ class Numbering:
 
         first_row = np.flatnonzero(np.diff(np.maximum.accumulate(code), prepend=-1))
         units = _units(code, _syns_to_judge(segments.flags, code, known, first_row))
-        firsts = self._firsts(segments, from_low, units, known)
-        number, begun = self._numbers(segments, from_low, units, known, first_row, firsts)
+        told = _Told(self._firsts(segments, from_low, units, known), _synacks(segments, from_low, units))
+        number, begun = self._numbers(segments, from_low, units, known, first_row, told)
         unit_of_begun = units.unit[begun]
         pair = units.pair[unit_of_begun]
         synack = segments.flags[begun] & (SYN | ACK) == SYN | ACK
         opener_low = from_low[begun] ^ synack
-        told = {"low_first": -1, "high_first": -1}
-        self.table.append(len(begun), low=lows[pair], high=highs[pair], opener_low=opener_low, **told)
-        self._remember_firsts(number, firsts)
+        ends = {"low": lows[pair], "high": highs[pair], "opener_low": opener_low}
+        self.table.append(len(begun), low_first=-1, high_first=-1, **ends)
+        self._remember(number, told)
         replaced = self._register([keys[at] for at in pair.tolist()])
         numbers = number[units.unit]
         side = (from_low != self.table["opener_low"][numbers]).astype(np.int64)
@@ -101,7 +114,7 @@ class Numbering:
         return (low, high) if self.table["opener_low"][number] else (high, low)
 
     def _firsts(self, segments: Segments, from_low: Mask, units: _Units, known: Int64) -> Int64:
-        """Return for each unit the first sequence numbers that its rows tell of low and high, -1 where none does."""
+        """Return what the first rows of each unit tell of the initial numbers of both ends."""
         firsts = np.full((len(units.pair), 2), -1, dtype=np.int64)
         rows = np.flatnonzero(self._untold(units, known)[units.unit])
         flags, unit, low_sent = segments.flags[rows], units.unit[rows], from_low[rows]
@@ -115,7 +128,7 @@ class Numbering:
         return firsts
 
     def _untold(self, units: _Units, known: Int64) -> Mask:
-        """Whether a unit's rows may hold a first sequence number that matters."""
+        """Whether the first rows of a unit may tell an initial number that is not known."""
         table, at = self.table, known[units.pair]
         told = np.zeros(len(at), dtype=np.bool_)
         seen = at >= 0
@@ -124,11 +137,11 @@ class Numbering:
         return ~told
 
     def _numbers(
-        self, segments: Segments, from_low: Mask, units: _Units, known: Int64, first_row: Int64, firsts: Int64
+        self, segments: Segments, from_low: Mask, units: _Units, known: Int64, first_row: Int64, told: _Told
     ) -> tuple[Int64, Int64]:
         """Return the number of each unit, and the first rows of those that begin a conversation."""
         number = np.concatenate([known, np.full(len(units.syns), -1, dtype=np.int64)])
-        joins = dict(self._joins(segments, from_low, units, known, firsts))
+        joins = dict(self._joins(segments, from_low, units, known, told))
         fresh = [unit for unit in range(units.pairs, len(number)) if unit not in joins]
         new = np.concatenate([np.flatnonzero(known < 0), np.array(fresh, dtype=np.int64)])
         rows = np.concatenate([first_row, units.syns])[new]
@@ -139,33 +152,35 @@ class Numbering:
         return number, rows[order]
 
     def _joins(
-        self, segments: Segments, from_low: Mask, units: _Units, known: Int64, firsts: Int64
+        self, segments: Segments, from_low: Mask, units: _Units, known: Int64, told: _Told
     ) -> Iterator[tuple[int, int]]:
         """Yield (unit, unit before) for the SYNs that only repeat what their conversation's sender began with."""
-        pair, told = -1, [-1, -1]
+        pair, initial = -1, [-1, -1]
         for at, row in enumerate(units.syns.tolist(), start=units.pairs):
             before = at - 1
             if units.pair[at] != pair:
                 pair = before = int(units.pair[at])
-                told = _merge(self._told(int(known[pair])), firsts[pair].tolist())
+                initial = told.after(pair, self._initial(int(known[pair])))
             side = 0 if from_low[row] else 1
-            if told[side] in (-1, int(segments.seq[row])):
-                told = _merge(told, firsts[at].tolist())
+            if initial[side] in (-1, int(segments.seq[row])):
+                initial = told.after(at, initial)
                 yield at, before
             else:
-                told = firsts[at].tolist()
+                initial = told.after(at, [-1, -1])
 
-    def _told(self, number: int) -> list[int]:
-        """Return the first sequence numbers known of a conversation's low and high endpoint."""
+    def _initial(self, number: int) -> list[int]:
+        """Return the initial numbers known of a conversation's low and high endpoint."""
         return [-1, -1] if number < 0 else [int(self.table[name][number]) for name in ("low_first", "high_first")]
 
-    def _remember_firsts(self, number: Int64, firsts: Int64) -> None:
-        """Fill in the first sequence numbers that were not known; the earliest unit of a conversation counts."""
+    def _remember(self, number: Int64, told: _Told) -> None:
+        """Fill in the initial numbers that were not known, by the earliest unit, and those of newer SYN-ACKs."""
         for side, name in enumerate(("low_first", "high_first")):
             column = self.table[name]
-            units = np.flatnonzero(firsts[:, side] >= 0)[::-1]
+            units = np.flatnonzero(told.firsts[:, side] >= 0)[::-1]
             units = units[column[number[units]] < 0]
-            column[number[units]] = firsts[units, side]
+            column[number[units]] = told.firsts[units, side]
+            units = np.flatnonzero(told.synacks[:, side] >= 0)
+            column[number[units]] = told.synacks[units, side]
 
     def _register(self, keys: list[int]) -> list[int]:
         """Make the conversations begun last the newest of their endpoints; return those they replace."""
@@ -225,5 +240,9 @@ def _units(code: Int64, syns: Int64) -> _Units:
     return _Units(unit, np.concatenate([every, code[ordered]]), ordered, pairs)
 
 
-def _merge(told: list[int], more: list[int]) -> list[int]:
-    return [old if old >= 0 else new for old, new in zip(told, more, strict=True)]
+def _synacks(segments: Segments, from_low: Mask, units: _Units) -> Int64:
+    """Return for each unit the sequence numbers of its last SYN-ACK from the low and from the high end, else -1."""
+    synacks = np.full((len(units.pair), 2), -1, dtype=np.int64)
+    rows = np.flatnonzero(segments.flags & (SYN | ACK) == SYN | ACK)
+    synacks[units.unit[rows], np.where(from_low[rows], 0, 1)] = segments.seq[rows]
+    return synacks

@@ -60,7 +60,10 @@ class WaitingRoom:
         self._pools = []
         number = np.concatenate([pool.number for pool in packed])
         self.keep(number, np.concatenate([pool.block for pool in packed], axis=1), _joined(packed))
-        return self._oldest() if self._too_much() else number[:0]
+        driven_out = [number[:0]]
+        while self._too_much():
+            driven_out.append(self._oldest())
+        return np.concatenate(driven_out)
 
     def _too_much(self) -> bool:
         packets = sum(len(pool.number) for pool in self._pools)
