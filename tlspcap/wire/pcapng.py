@@ -57,6 +57,9 @@ class Interfaces:
 
     def describe(self, numbers: Int64) -> npt.NDArray[Any]:
         """Return the row of each interface number; link -1 where there is none."""
+        first = int(numbers[0]) if len(numbers) else 0
+        if first < self.count and (numbers == first).all():  # one interface, as in nearly every capture
+            return np.broadcast_to(self._rows[first], len(numbers))
         known = numbers < self.count
         rows = self._rows[np.where(known, numbers, 0)]
         rows["link"][~known] = -1
@@ -100,12 +103,12 @@ class PcapngReader:
             if kind not in PACKET_BLOCKS:
                 self._take(kind, length)
                 continue
-            offsets = self._walk()
-            if not len(offsets):  # it is whole, and yet not usable
+            packets = self._packets(*self._walk(), frame)
+            if not len(packets):  # the block is whole, and yet not usable
                 self._stop("the lengths in a packet block contradict each other: the file is damaged")
                 return
-            yield self._packets(offsets, frame)
-            frame += len(offsets)
+            yield packets
+            frame += len(packets)
 
     def _next_block(self) -> tuple[int, int] | None:
         """Return type and length of the block at the window's position, in memory if it is of use; None at the end."""
@@ -184,8 +187,8 @@ class PcapngReader:
             self._facts.secrets.append(bytes(self._window.raw[start + 16 : start + 16 + size]))
             self._secret_bytes += size
 
-    def _walk(self) -> Int64:
-        """Collect the offsets of the packet blocks from the window's position on, up to another of use.
+    def _walk(self) -> tuple[Int64, npt.NDArray[Any]]:
+        """Collect the packet blocks, as offsets and heads, from the window's position on, up to another of use.
 
         The loop trusts lengths: one that is impossible, or that reaches over the window's end, is found afterwards.
         """
@@ -205,7 +208,7 @@ class PcapngReader:
             position += length
         return self._whole(np.array(found, dtype=np.int64), position)
 
-    def _whole(self, offsets: Int64, position: int) -> Int64:
+    def _whole(self, offsets: Int64, position: int) -> tuple[Int64, npt.NDArray[Any]]:
         """Keep the blocks before the first that is damaged or not wholly in the window."""
         block = gather(self._window.buffer, offsets, self._block)
         length, simple = block["length"].astype(np.int64), block["kind"] == SIMPLE
@@ -213,10 +216,10 @@ class PcapngReader:
         sound = (length % 4 == 0) & (length >= least) & (simple | (block["captured"] <= MAX_PACKET))
         bad = np.flatnonzero(~sound | (offsets + length > self._window.end))
         self._window.position = int(offsets[bad[0]]) if len(bad) else position
-        return offsets[: bad[0]] if len(bad) else offsets
+        good = slice(bad[0] if len(bad) else None)
+        return offsets[good], block[good]
 
-    def _packets(self, offsets: Int64, frame: int) -> Packets:
-        block = gather(self._window.buffer, offsets, self._block)
+    def _packets(self, offsets: Int64, block: npt.NDArray[Any], frame: int) -> Packets:
         simple = block["kind"] == SIMPLE
         # The obsolete block has 16 bits of interface number, then 16 bits of drop count, in its section's byte order.
         number = block["interface"].astype(np.int64)
