@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tlspcap import failures, latency
 from tlspcap.errors import ArgumentError
 from tlspcap.explain import explain
+from tlspcap.failures import failure_ratio
+from tlspcap.latency import latency
 from tlspcap.progress import bar
 from tlspcap.reading import read_tables
 from tlspcap.selection import Selection
@@ -107,11 +108,11 @@ class Capture:
 
     def failure_ratio(self, by: Any = "version", by_client: bool = False) -> pd.DataFrame:
         """Failure ratio per group with its interval and base (see `tlspcap.failure_ratio`)."""
-        return failures.failure_ratio(self.handshakes, by, by_client)
+        return failure_ratio(self.handshakes, by, by_client)
 
     def latency(self, by: Any = None, outcome: str | None = "established") -> pd.DataFrame:
         """Quantiles of each measure per group, in ms (see `tlspcap.latency`)."""
-        return latency.latency(self.handshakes, by, outcome)
+        return latency(self.handshakes, by, outcome)
 
     def explain(self, handshake: int) -> str:
         """One handshake, step by step, in words."""

@@ -21,7 +21,7 @@ from tlspcap.wire.flows import FlowFacts, Flows
 from tlspcap.wire.undecided import Sample
 
 SECOND = 1_000_000_000
-DIGEST_SEGMENTS = 8  # the first segments of a file stand for it in the ids of its handshakes
+DIGEST_SEGMENTS = 1  # the first segment of a file stands for it in ids; more would differ where a file is cut short
 TOP_PORTS = 5
 Progress = Callable[[str, int], None]  # file name, bytes read since the last call
 
