@@ -181,7 +181,19 @@ def test_a_cause_shared_by_servers_and_clients_counts_them() -> None:
     rows = [failed(server_ip=f"10.1.0.{i}", client_ip=f"10.2.0.{i}") for i in (1, 2, 3, 4, 4)]
     (said,) = causes_of(*rows)
     assert "5 × internal_error (80), sent by the 4 servers after" in said.text  # noqa: RUF001
-    assert "4 servers: 10.1.0.4:443, 10.1.0.1:443, 10.1.0.2:443 and 1 more" in said.details[-1]
+    assert "4 servers: 10.1.0.4:443, 10.1.0.1:443 and 2 more" in said.details[-1]
+
+
+def test_a_cause_met_in_several_versions_counts_each() -> None:
+    """One trouble in several versions is one sentence, its versions in order with their counts."""
+    (said,) = causes_of(failed("TLS 1.3"), failed("TLS 1.0"), failed("TLS 1.0"))
+    assert said.text.endswith(", TLS 1.0 (2), TLS 1.3 (1)")
+
+
+def test_different_evidence_for_one_cause_is_told_apart() -> None:
+    """Where equal failures were inferred from different evidence, each reason stands with its count."""
+    (said,) = causes_of(failed(**HIDDEN), failed(**HIDDEN), failed(**{**HIDDEN, "reason": "an empty certificate"}))
+    assert said.details[1:3] == (f"2 × {HIDDEN['reason']}", "1 × an empty certificate")  # noqa: RUF001
 
 
 def test_with_several_files_numbers_name_their_file() -> None:

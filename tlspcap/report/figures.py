@@ -78,7 +78,7 @@ def _figure(key: str, section: str, plot: Callable[[], "Axes"]) -> Figure:
         axes = plot()
         markup = _svg(axes, key)
         if len(markup) > LARGEST_SVG:
-            markup = _png(axes, CAPTIONS[key])
+            markup = _png(axes)
     _forget(axes)
     return Figure(key, section, CAPTIONS[key], markup)
 
@@ -93,14 +93,15 @@ def _svg(axes: "Axes", key: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{key}-", text)
     # The element scales with the page; its own size in points would not.
-    return re.sub(r'(<svg\b[^>]*?) width="[^"]*"| height="[^"]*"(?=[^>]*viewBox)', r"\g<1>", text, count=1)
+    end = text.index(">")
+    return re.sub(r' (width|height)="[^"]*"', "", text[:end]) + text[end:]
 
 
-def _png(axes: "Axes", caption: str) -> str:
+def _png(axes: "Axes") -> str:
     buffer = io.BytesIO()
     _figure_of(axes).savefig(buffer, format="png", dpi=160)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img alt="{caption}" src="data:image/png;base64,{data}">'
+    return f'<img alt="" src="data:image/png;base64,{data}">'
 
 
 def _forget(axes: "Axes") -> None:

@@ -1,0 +1,110 @@
+"""One handshake in words: what it says must be checkable in the capture, and safe to print."""
+
+import pandas as pd
+import pytest
+from frames import alerts, established, failed, handshakes, messages, table, unknown
+
+from tlspcap.errors import ArgumentError
+from tlspcap.explain import MOST_PACKETS, explain
+
+
+def tables(row: dict[str, object], *sent: tuple[float, str, str, int], **more: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Build the tables of a capture with this one handshake and its messages."""
+    rows = handshakes(row)
+    return {"handshakes": rows, "messages": messages(*sent).assign(id=rows["id"].iloc[0]), **more}
+
+
+def test_the_verdict_comes_first() -> None:
+    """The first line is the outcome and its reason, whatever the outcome."""
+    for row, start in (
+        (failed(), "Failed: the server sent a fatal internal_error after the ClientHello."),
+        (established(), "Established: both sides sent Finished and application data followed."),
+        (unknown(), "Unknown: the capture ends before the handshake does."),
+    ):
+        assert explain(0, tables(row)).splitlines()[0] == start
+
+
+def test_every_message_has_time_frame_and_sender() -> None:
+    """Each packet's messages stand on a line with the time since the ClientHello, the frame and who sent them."""
+    said = explain(0, tables(failed(), (0.0, "client", "client_hello", 512), (11.5, "server", "server_hello", 90)))
+    lines = [line.split() for line in said.splitlines()]
+    assert ["0.00", "4", "client", "client_hello", "(512)"] in lines
+    assert ["11.50", "5", "server", "server_hello", "(90)"] in lines
+
+
+def test_an_alert_is_named() -> None:
+    """An alert in clear is told by level, name and code, in the packet it came in."""
+    row = tables(failed(), (0.0, "client", "client_hello", 512), (11.0, "server", "alert", 2))
+    sent = alerts(
+        {"frame": 5, "sender": "server", "description": "internal_error", "id": row["handshakes"]["id"].iloc[0]}
+    )
+    assert "server  fatal alert internal_error (80)" in explain(0, {**row, "alerts": sent})
+
+
+def test_sealed_messages_are_told_by_their_lengths() -> None:
+    """Sealed messages of one packet are one entry with all lengths; one inferred to be an alert says so."""
+    sent = [(0.0, "client", "client_hello", 512), (1.0, "server", "sealed", 23), (1.0, "server", "sealed", 19)]
+    row = tables(failed(alert=None, failure_mechanism="hidden_alert", certainty="probable"), *sent)
+    row["messages"]["frame"] = [4, 5, 5]
+    inferred = alerts({"frame": 5, "sender": "server", "inferred": True, "id": row["handshakes"]["id"].iloc[0]})
+    said = explain(0, {**row, "alerts": inferred})
+    assert "server  sealed (23, 19), by size and place an alert" in said
+    assert "probable: inferred from sizes, order and timing" in said
+
+
+def test_places_and_filter_are_wiresharks() -> None:
+    """Stream, frame, file and a display filter tell where to look."""
+    said = explain(0, tables(failed(stream=7, frame=90, capture="a.pcap")))
+    assert "Where      stream 7, frame 90 of a.pcap\n" in said
+    assert "Filter     tcp.stream == 7\n" in said
+
+
+def test_without_a_server_hello_nothing_was_chosen() -> None:
+    """What was offered and what was chosen are told apart; without a ServerHello nothing was chosen."""
+    assert "Offered    TLS 1.2" in explain(0, tables(failed()))
+    assert "Chosen     nothing: no ServerHello was seen" in explain(0, tables(failed()))
+    assert "Chosen     TLS 1.3, TLS_AES_256_GCM_SHA384" in explain(0, tables(established("TLS 1.3")))
+
+
+def test_time_is_split_by_side() -> None:
+    """The time says whose turn it was, and what is not known stays unknown."""
+    said = " ".join(explain(0, tables(established())).split())
+    assert "Time 24.0 ms (client 8.00, server 12.0, transfer 4.00); the TCP round trip before it 10.0 ms" in said
+    assert "Time the end of the handshake is not known" in " ".join(explain(0, tables(unknown())).split())
+
+
+def test_what_the_capture_lacks_and_notes_are_told() -> None:
+    """Incompleteness and the handshake's own notes are part of the account."""
+    row = tables(unknown(completeness="gap"))
+    ident = row["handshakes"]["id"].iloc[0]
+    notes = table("notes", [{"id": ident, "kind": "gap", "detail": "12 bytes"}, {"kind": "no_tls", "detail": "other"}])
+    said = explain(0, {**row, "notes": notes})
+    assert "Lacks      packets inside the handshake are missing\n" in said
+    assert "Note       gap: 12 bytes\n" in said
+    assert "other" not in said
+
+
+def test_a_long_exchange_is_cut_with_a_count() -> None:
+    """More packets than one wants to read are counted."""
+    sent = [(float(i), "client", "sealed", 30) for i in range(MOST_PACKETS + 2)]
+    assert "and 2 more packets" in explain(0, tables(established(), *sent))
+
+
+def test_hostile_names_are_shown_as_text() -> None:
+    """No character of a name or reason can act upon a terminal."""
+    evil = "x\x1b[2J\u202e\r\n"
+    said = explain(0, tables(failed(sni=evil, reason=evil, capture=evil), (0.0, "client", evil, 1)))
+    assert all(char.isprintable() or char == "\n" for char in said)
+    assert "x\\x1b[2J\\u202e\\r\\n" in said
+
+
+def test_lines_fit_a_terminal() -> None:
+    """Lines are at most 80 columns wide."""
+    said = explain(0, tables(established(alpn_offered="h2,http/1.1", ja4="t13d041000_16476d049b0b_78f1d400d464")))
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_a_number_that_is_not_there_is_the_callers_error() -> None:
+    """A handshake that does not exist raises ArgumentError and says which do."""
+    with pytest.raises(ArgumentError, match="there is no handshake 9: they go from 0 to 0"):
+        explain(9, tables(failed()))
