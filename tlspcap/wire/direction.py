@@ -16,7 +16,7 @@ STEP_BACK = 65_536  # a guessed origin yields to earlier bytes this near, while 
 FAR = 1 << 30  # the largest window (RFC 7323 2.3): bytes or ACKs further ahead belong to something else
 RESET_BEHIND = 65_536  # how far a RST may lie before the highest byte seen ...
 RESET_AHEAD = 1 << 20  # ... and behind it, to count
-RECENT = 16  # delivered segments kept, at most, to compare retransmitted bytes with
+RECENT = 16  # delivered segments kept to compare retransmitted bytes with
 MASK = 0xFFFF_FFFF
 
 
@@ -195,7 +195,7 @@ class Direction:
     def _uncovered(self, piece: Piece) -> list[Piece]:
         """Return the parts of a segment that nobody sent before: the bytes first seen win."""
         if piece.offset < self.next:
-            for event in self.recent:
+            for event in self.recent[-RECENT:]:
                 self._compare(piece, event.offset, event.payload)
             if piece.end <= self.next:
                 return []
@@ -244,16 +244,10 @@ class Direction:
         if payload:
             data = Data(self.side, frame, time, offset, payload, *facts)
             events.append(data)
-            self.remember(data)
+            self.recent.append(data)
         if len(payload) < length:
             events.append(Gap(self.side, frame, time, offset + len(payload), length - len(payload), "snaplen"))
         return events
-
-    def remember(self, data: Data) -> None:
-        """Keep delivered bytes for a while, to compare retransmitted ones with."""
-        self.recent.append(data)
-        if len(self.recent) > RECENT:
-            del self.recent[: RECENT // 2]
 
     def _wait(self) -> list[Event]:
         """Judge a hole once more, now that another segment is held: a loss, or mere reordering."""

@@ -15,7 +15,7 @@ import pandas as pd
 from tlspcap.transport import Conversation, Endpoint, Event
 from tlspcap.wire.columns import AddressBook, Int64, Segments
 from tlspcap.wire.hello import Mask
-from tlspcap.wire.numbering import Numbered, Numbering, endpoint_parts
+from tlspcap.wire.numbering import PORT_BITS, PORT_MASK, Numbered, Numbering
 from tlspcap.wire.streams import LINGER, Blocks, Streams
 from tlspcap.wire.undecided import FOLLOWED, OVER, Sample, Undecided, block_of
 
@@ -110,17 +110,22 @@ class Flows:
 
     def endpoints(self, number: int) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
         """Return address and port of a conversation's opener and of the other side, whether or not it is TLS."""
-        opener, other = (endpoint_parts(endpoint) for endpoint in self._numbering.endpoints(number))
-        return (self._book.bytes(opener[0]), opener[1]), (self._book.bytes(other[0]), other[1])
+        opener, other = self._numbering.endpoints(np.array([number], dtype=np.int64))
+        return self._address(int(opener[0])), self._address(int(other[0]))
+
+    def _address(self, endpoint: int) -> tuple[bytes, int]:
+        """Return address and port of an endpoint."""
+        return self._book.bytes(endpoint >> PORT_BITS), endpoint & PORT_MASK
 
     def _begin(self, found: Iterable[int]) -> None:
         """Begin to follow conversations that turned out to be TLS."""
-        frames, times = self._undecided.table["frame"], self._undecided.table["time"]
-        for number in found:
-            opener, other = (Endpoint(*parts) for parts in self.endpoints(number))
-            frame, time = int(frames[number]), int(times[number])
-            conversation = Conversation(number, self.capture, opener, other, frame, time, time)
-            self._followed[number] = Streams(conversation)
+        numbers = list(found)
+        table = self._undecided.table
+        ends = self._numbering.endpoints(np.array(numbers, dtype=np.int64))
+        columns = (*ends, table["frame"][numbers], table["time"][numbers])
+        for number, opener, other, frame, time in zip(numbers, *(column.tolist() for column in columns), strict=True):
+            sides = Endpoint(*self._address(opener)), Endpoint(*self._address(other))
+            self._followed[number] = Streams(Conversation(number, self.capture, *sides, frame, time, time))
 
     def _work(
         self, segments: Segments, numbered: Numbered, clock: Int64, replaced: set[int], waited: dict[int, Blocks]
@@ -157,9 +162,8 @@ class Flows:
 
     def _server_ports(self, chosen: Mask) -> tuple[list[int], list[int]]:
         """Return the ports of chosen conversations, and how many have each: the opener's peer's port."""
-        table = self._numbering.table
-        other = np.where(table["opener_low"], table["high"], table["low"])[chosen] & 0xFFFF
-        ports, counts = np.unique(other, return_counts=True)
+        _, other = self._numbering.endpoints(np.flatnonzero(chosen))
+        ports, counts = np.unique(other & PORT_MASK, return_counts=True)
         return ports.tolist(), counts.tolist()
 
 

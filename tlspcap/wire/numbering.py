@@ -18,6 +18,7 @@ from tlspcap.wire.columns import Int64, Segments
 
 SYN, ACK = 2, 16
 PORT_BITS = 16
+PORT_MASK = 0xFFFF
 _FEW_ADDRESSES = 1 << 15  # so many fit, each with a port, into half of an int64
 
 Column = npt.NDArray[Any]
@@ -80,7 +81,7 @@ class Numbering:
 
     def __init__(self) -> None:
         self._newest: dict[int, int] = {}  # both endpoints, packed -> newest conversation number
-        # An endpoint is an address number and a port, packed; low and high order them. The initial numbers are -1 if unknown.
+        # An endpoint is an address number and a port, packed; low and high order them. Unknown numbers are -1.
         self.table = Table(low=np.int64, high=np.int64, opener_low=np.bool_, low_first=np.int64, high_first=np.int64)
 
     def number(self, segments: Segments) -> Numbered:
@@ -108,10 +109,11 @@ class Numbering:
         side = (from_low != self.table["opener_low"][numbers]).astype(np.int64)
         return Numbered(numbers, side, begun, replaced)
 
-    def endpoints(self, number: int) -> tuple[int, int]:
-        """Return the endpoints of a conversation, opener first; see `endpoint_parts`."""
-        low, high = int(self.table["low"][number]), int(self.table["high"][number])
-        return (low, high) if self.table["opener_low"][number] else (high, low)
+    def endpoints(self, numbers: Int64) -> tuple[Int64, Int64]:
+        """Return the openers and the other ends of conversations: address number << PORT_BITS | port."""
+        low, high = self.table["low"][numbers], self.table["high"][numbers]
+        opener_low = self.table["opener_low"][numbers]
+        return np.where(opener_low, low, high), np.where(opener_low, high, low)
 
     def _firsts(self, segments: Segments, from_low: Mask, units: _Units, known: Int64) -> Int64:
         """Return what the first rows of each unit tell of the initial numbers of both ends."""
@@ -190,15 +192,6 @@ class Numbering:
                 replaced.append(self._newest[key])
             self._newest[key] = number
         return replaced
-
-
-def endpoint_parts(endpoint: int) -> tuple[int, int]:
-    """Return the address number and the port of an endpoint.
-
-    >>> endpoint_parts(3 << 16 | 443)
-    (3, 443)
-    """
-    return endpoint >> PORT_BITS, endpoint & 0xFFFF
 
 
 def _pairs(low: Int64, high: Int64) -> tuple[Int64, Int64, Int64]:

@@ -3,14 +3,14 @@
 Every decision rests on the rows so far, never on where a chunk of the capture ends.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
 
 from tlspcap.transport import UNKNOWN, Closed, Conversation, Data, Event
 from tlspcap.wire.columns import Bytes, Int64
-from tlspcap.wire.direction import FAR, MASK, RESET_AHEAD, RESET_BEHIND, Direction, Piece
+from tlspcap.wire.direction import FAR, MASK, RECENT, RESET_AHEAD, RESET_BEHIND, Direction, Piece
 from tlspcap.wire.hello import MAX_ALERT_SEGMENT, MIN_ALERT_SEGMENT, is_alert_segment
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16  # RFC 9293 3.1
@@ -43,8 +43,7 @@ class Streams:
         "closing",
         "conversation",
         "deadline",
-        "last_frame",
-        "last_time",
+        "last",
         "opening",
         "over",
         "settled",
@@ -59,7 +58,7 @@ class Streams:
         self.opening = False  # a SYN-ACK waits for its ACK
         self.settled = False  # what was held when the consumer was done has been let go
         self.over = False  # a packet came behind the deadline
-        self.last_frame, self.last_time = conversation.first_frame, conversation.first_time
+        self.last: Sequence[int] = (conversation.first_frame, conversation.first_time)  # the newest row
 
     def events(self, blocks: Blocks, ends: bool) -> Iterator[Event]:
         """Yield what blocks of rows make, then, if the conversation ends with them, what is left of it."""
@@ -102,12 +101,12 @@ class Streams:
             me, peer = (other, opener) if side else (opener, other)
             end = me.end
             end.packets += 1
-            end.last_time = self.last_time = time
-            self.last_frame = frame
+            end.last_time = time
+            self.last = row
             conversation.packets = packets = conversation.packets + 1
             if time > conversation.last_time:
                 conversation.last_time = time
-            if flags & UNUSUAL or self.opening or self.settled or end.packets == 1:
+            if flags & UNUSUAL or self.opening or end.packets == 1:
                 yield from self._segment(me, peer, row, buffer)
                 continue
             acked = UNKNOWN
@@ -115,25 +114,27 @@ class Streams:
                 acked = peer.ack_offset if ack == peer.ack_number else peer.acknowledge(ack)
             if not length:
                 continue
-            if captured != length or me.held or me.fin >= 0 or (seq - me.origin - me.next) & MASK:
+            if captured != length or me.held or me.fin >= 0 or self.settled or (seq - me.origin - me.next) & MASK:
                 yield from self._payload(me, peer, row, seq, acked, buffer)
                 continue
             # What follows is what `receive` does for the next bytes in line, without its detours.
             payload, repeats = buffer[start : start + captured].tobytes(), end.repeated + peer.end.repeated
             data = new(Data, (side, frame, time, me.next, payload, acked, packets, repeats))
             me.next = end.sent = me.next + length
-            me.remember(data)
+            me.recent.append(data)
             yield data
             if conversation.done:
                 yield from self._settle()
         if not self.closing and block.shape[1]:
             self.deadline = int(block[CLOCK, -1]) + IDLE
+        for me in self.sides:
+            del me.recent[:-RECENT]
 
     def _finish(self) -> Iterator[Event]:
         """End the conversation: yield what is held and which bytes are known to be missing."""
         if not self.conversation.done:
             for me in self.sides:
-                yield from me.finish(self.last_frame, self.last_time)
+                yield from me.finish(self.last[FRAME], self.last[TIME])
         yield from self._settle()
 
     def _segment(self, me: Direction, peer: Direction, row: Row, buffer: memoryview) -> Iterable[Event]:
@@ -279,7 +280,7 @@ class Streams:
         conversation = self.conversation
         conversation.packets += block.shape[1]
         conversation.last_time = max(conversation.last_time, int(block[TIME].max()))
-        self.last_frame, self.last_time = int(block[FRAME, -1]), int(block[TIME, -1])
+        self.last = block[:, -1].tolist()
         if not self.closing:
             self.deadline = int(block[CLOCK, -1]) + IDLE
 

@@ -95,9 +95,10 @@ class Undecided:
         rows = self._open_rows(segments, numbered, clock)
         early = self._early(segments, rows)
         found = self._found(segments, numbered, rows)
-        waited = {number: self.waiting.of(number) for number in found.tolist()}
-        for number in waited:
-            self.samples.pop(number, None)
+        known = self.table.rows - len(begun)
+        waited = {number: self.waiting.of(number) if number < known else [] for number in found.tolist()}
+        for number in self.samples.keys() & waited.keys():
+            del self.samples[number]
         state = self.table["state"]
         state[found] = FOLLOWED
         self._dismiss(rows)
