@@ -3,8 +3,7 @@
 Every decision rests on the rows so far, never on where a chunk of the capture ends.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -107,7 +106,10 @@ class Streams:
             if time > conversation.last_time:
                 conversation.last_time = time
             if flags & UNUSUAL or self.opening or end.packets == 1:
-                yield from self._segment(me, peer, row, buffer)
+                events = self._segment(me, peer, row, buffer)
+                if events:
+                    yield from events
+                    yield from self._settle()
                 continue
             acked = UNKNOWN
             if flags & ACK:
@@ -116,6 +118,7 @@ class Streams:
                 continue
             if captured != length or me.held or me.fin >= 0 or self.settled or (seq - me.origin - me.next) & MASK:
                 yield from self._payload(me, peer, row, seq, acked, buffer)
+                yield from self._settle()
                 continue
             # What follows is what `receive` does for the next bytes in line, without its detours.
             payload, repeats = buffer[start : start + captured].tobytes(), end.repeated + peer.end.repeated
@@ -137,7 +140,7 @@ class Streams:
                 yield from me.finish(self.last[FRAME], self.last[TIME])
         yield from self._settle()
 
-    def _segment(self, me: Direction, peer: Direction, row: Row, buffer: memoryview) -> Iterable[Event]:
+    def _segment(self, me: Direction, peer: Direction, row: Row, buffer: memoryview) -> list[Event]:
         """Take any segment, whatever its flags."""
         _, time, _, side, seq, ack, flags, _, _, length = row
         if flags & RST:
@@ -149,9 +152,8 @@ class Streams:
             acked = peer.acknowledge(ack)
             if self.opening and not side and not flags & SYN:
                 self.conversation.ack_time, self.opening = time, False
-        events: Iterable[Event] = self._payload(me, peer, row, seq, acked, buffer) if length else ()
-        # The consumer sees a segment's bytes before its FIN is looked at.
-        return chain(events, self._fin(me, peer, row, seq, acked)) if flags & FIN else events
+        events = self._payload(me, peer, row, seq, acked, buffer) if length else []
+        return events + self._fin(me, peer, row, seq, acked) if flags & FIN else events
 
     def _open(self, me: Direction, row: Row) -> int:
         """Take the first packet of a side, or a SYN; return the sequence number of its payload."""
@@ -172,25 +174,24 @@ class Streams:
 
     def _payload(
         self, me: Direction, peer: Direction, row: Row, seq: int, acked: int, buffer: memoryview
-    ) -> Iterator[Event]:
+    ) -> list[Event]:
         """Take the payload of a segment: put it in order or, once the consumer is done, look for an alert."""
         frame, time, _, side, _, _, _, start, captured, length = row
         repeats, packets = me.end.repeated + peer.end.repeated, self.conversation.packets
         if not self.settled:
             payload = buffer[start : start + captured].tobytes()
             offset = me.offset_of(seq, me.next)
-            yield from me.receive(Piece(offset, length, payload, frame, time, acked, packets, repeats))
-            if self.conversation.done:
-                yield from self._settle()
-            return
+            return me.receive(Piece(offset, length, payload, frame, time, acked, packets, repeats))
         offset = me.offset_of(seq, me.end.sent)
-        if 0 < offset + length - me.end.sent <= FAR:
-            me.end.sent = offset + length
-            if captured == length and is_alert_segment(buffer, start, length):
-                payload = buffer[start : start + captured].tobytes()
-                yield Data(side, frame, time, offset, payload, acked, packets, repeats)
+        if not 0 < offset + length - me.end.sent <= FAR:
+            return []
+        me.end.sent = offset + length
+        if captured < length or not is_alert_segment(buffer, start, length):
+            return []
+        payload = buffer[start : start + captured].tobytes()
+        return [Data(side, frame, time, offset, payload, acked, packets, repeats)]
 
-    def _fin(self, me: Direction, peer: Direction, row: Row, seq: int, acked: int) -> Iterator[Event]:
+    def _fin(self, me: Direction, peer: Direction, row: Row, seq: int, acked: int) -> list[Event]:
         """Take a FIN, which lies behind the payload of its segment."""
         offset = me.offset_of(seq, me.end.sent if self.settled else me.next) + row[LENGTH]
         if self.settled:
@@ -200,26 +201,22 @@ class Streams:
         events = me.close(offset, event)
         if not self.closing and me.fin >= 0 and peer.fin >= 0:
             self._close(row)
-        yield from events
-        if self.conversation.done:
-            yield from self._settle()
+        return events
 
-    def _reset(self, me: Direction, peer: Direction, row: Row) -> Iterator[Event]:
+    def _reset(self, me: Direction, peer: Direction, row: Row) -> list[Event]:
         """Take a RST if it can belong to the stream; it ends its side at once."""
         flags, ack = row[FLAGS], row[ACKED]
         exact = bool(flags & ACK) and peer.origin >= 0 and not (ack - peer.origin - peer.end.sent) & MASK
         if not (exact or me.origin < 0 or self._within_window(me, row[SEQ])):
-            return
+            return []
         if not self.closing:
             self._close(row)
         if me.end.closed:
-            return
+            return []
         acked = peer.acknowledge(ack) if flags & ACK and peer.origin >= 0 else UNKNOWN
         me.end.closed = "reset"
         repeats = me.end.repeated + peer.end.repeated
-        yield Closed(me.side, row[FRAME], row[TIME], "reset", acked, self.conversation.packets, repeats)
-        if self.conversation.done:
-            yield from self._settle()
+        return [Closed(me.side, row[FRAME], row[TIME], "reset", acked, self.conversation.packets, repeats)]
 
     def _within_window(self, me: Direction, seq: int) -> bool:
         """Whether a RST lies near the highest byte seen of its side, as RFC 9293 3.10.7.4 asks of the window."""
@@ -230,12 +227,12 @@ class Streams:
         self.closing = True
         self.deadline = row[CLOCK] + LINGER
 
-    def _settle(self) -> Iterator[Event]:
+    def _settle(self) -> Sequence[Event]:
         """Once the consumer is done, let go of what is held."""
-        if not self.settled:
-            self.settled = True
-            for me in self.sides:
-                yield from me.settle()
+        if self.settled or not self.conversation.done:
+            return ()
+        self.settled = True
+        return [event for me in self.sides for event in me.settle()]
 
     def _glance(self, block: Int64, buffer: memoryview) -> Iterator[Event]:
         """Take rows of a settled conversation: count those that make no event at once, follow the others one by one."""
