@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tlspcap.tls import extensions as ext
 from tlspcap.tls.cursor import Malformed
 from tlspcap.tls.extensions import Extensions
+from tlspcap.tls.remembering import LONGEST, remembered
 
 READERS = [*ext.CLIENT_READERS.values(), *ext.SERVER_READERS.values(), ext.authorities]
 PAIRS = st.lists(st.tuples(st.integers(0, 0xFFFF), st.binary(max_size=30)), max_size=12)
@@ -97,3 +98,17 @@ def test_any_bytes_become_text_that_shows_them(name):
 def test_grease_is_left_out_of_lists():
     """GREASE values are dropped and the order of the others kept."""
     assert ext.without_grease((0x3A3A, 29, 0x0A0A, 23, 0x3A4A)) == (29, 23, 0x3A4A)
+
+
+def test_results_are_remembered_for_short_inputs_only():
+    """A short input is worked on once, a long one, which only hostile hellos have, each time: it fills no memory."""
+    worked: list[int] = []
+
+    @remembered
+    def length(data: bytes) -> int:
+        worked.append(len(data))
+        return len(data)
+
+    short, long = bytes(LONGEST), bytes(LONGEST + 1)
+    assert [length(data) for data in (short, short, long, long)] == [LONGEST, LONGEST, LONGEST + 1, LONGEST + 1]
+    assert worked == [LONGEST, LONGEST + 1, LONGEST + 1]
