@@ -1,0 +1,80 @@
+"""The notebooks: they run from first to last cell, and come to what their text says."""
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+NOTEBOOKS = ROOT / "notebooks"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),  # of Jupyter's own machinery; what the cells warn of is tested below
+]
+
+
+def _run(name: str, folder: Path, patch: pytest.MonkeyPatch) -> Any:
+    """Run a notebook where a reader would, with the interpreter of this test."""
+    for variable in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"):
+        patch.setenv(variable, str(folder / variable.lower()))
+    patch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    patch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    patch.setenv("PYTHONPATH", str(ROOT))
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+    client = NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOKS)}}
+    )
+    return client.execute()
+
+
+def _outputs(notebook: Any, kind: str) -> list[str]:
+    """Give what the cells left of one MIME type, or "stderr"."""
+    found = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if output.output_type == "stream":
+                found += [output.text] * (kind == {"stdout": "text/plain"}.get(output.name, output.name))
+            elif kind in output.get("data", {}):
+                found.append(output.data[kind])
+    return found
+
+
+@pytest.fixture(scope="module", params=["01_first_look.ipynb", "02_intermittent_alert.ipynb"])
+def notebook(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Give each notebook after it ran."""
+    with pytest.MonkeyPatch.context() as patch:
+        return _run(request.param, tmp_path_factory.mktemp("jupyter"), patch)
+
+
+def test_every_cell_runs_without_a_complaint(notebook: Any) -> None:
+    """No cell fails, warns or writes to standard error."""
+    assert _outputs(notebook, "stderr") == []
+
+
+def test_plots_show(notebook: Any) -> None:
+    """Each cell that draws shows its figure, once."""
+    drawing = [cell for cell in notebook.cells if cell.cell_type == "code" and "plot" in cell.source]
+    assert len(drawing) >= 4
+    assert len(_outputs(notebook, "image/png")) == len(drawing)
+
+
+def test_findings_are_those_of_the_text(notebook: Any) -> None:
+    """The numbers that the prose rests on are in the outputs."""
+    text = "\n".join(_outputs(notebook, "text/plain"))
+    if "protocol_version" in text:
+        assert "the server sent protocol_version (70) after the ClientHello" in text
+    else:
+        assert "Failed: the server sent internal_error (80) after the ClientHello." in text
+        assert "0.11" in text
+        assert "0.012" in text
+
+
+def test_notebooks_are_kept_without_outputs() -> None:
+    """A committed notebook holds no outputs, so that a change of it can be read as a change."""
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in cells), path.name
