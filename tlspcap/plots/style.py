@@ -45,10 +45,13 @@ def styled(draw: Callable[P, "Axes"]) -> Callable[P, "Axes"]:
 
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> "Axes":
-        from matplotlib import rc_context
+        from matplotlib import interactive, is_interactive, rc_context
 
         with rc_context(RC):
-            return draw(*args, **kwargs)
+            ax = draw(*args, **kwargs)
+            wakened = is_interactive()  # the first figure in Jupyter switches this on, for the figures after it as well
+        interactive(wakened)
+        return ax
 
     return wrapper
 
