@@ -65,7 +65,6 @@ class SideAccount:
     after: int = 0  # records since its Finished (1.3: since the ServerHello)
     gaps: list[Gap] = field(default_factory=list)
     closed: Closed | None = None
-    last_position: int = -1  # position of its last record among those of both sides
 
 
 @dataclass(slots=True)

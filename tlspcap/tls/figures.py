@@ -12,7 +12,8 @@ A state is the set of places, one or more per figure, at which a side may stand.
 following a handshake is one dict look-up a message.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 CLIENT, SERVER = "client", "server"
@@ -159,27 +160,30 @@ def _move(side: str, state: State, message: str) -> State:
     return frozenset(moved | stayed)
 
 
-def narrow(state: State, figures: Iterable[int]) -> State:
+@lru_cache(maxsize=4096)  # of some hundreds there are
+def narrow(state: State, figures: frozenset[int]) -> State:
     """Keep the places that lie in `figures`; all of them where none would be left (an odd flow decides nothing)."""
     kept = frozenset(place for place in state if place[0] in figures)
     return kept or state
 
 
+@lru_cache(maxsize=4096)
 def figures_of(state: State) -> frozenset[int]:
     """The figures that are still open in a state."""
     return frozenset(number for number, _ in state)
 
 
+@lru_cache(maxsize=1024)
 def cue(state: State, family: str) -> State:
     """Keep the figures of one family: the server's version has decided."""
-    return narrow(state, {number for number, drawn in enumerate(FIGURES) if drawn.family == family})
+    return narrow(state, frozenset(number for number, drawn in enumerate(FIGURES) if drawn.family == family))
 
 
 def _narrowings(state: State) -> Iterator[State]:
     """Every state that a decision of the other side may leave of this one."""
     open_figures = sorted(figures_of(state))
     for mask in range(1, 1 << len(open_figures)):
-        yield narrow(state, {number for bit, number in enumerate(open_figures) if mask >> bit & 1})
+        yield narrow(state, frozenset(number for bit, number in enumerate(open_figures) if mask >> bit & 1))
 
 
 def _expected(side: str, state: State) -> tuple[str, ...]:

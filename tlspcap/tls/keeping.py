@@ -1,0 +1,92 @@
+"""What is kept of each handshake message in the account of its handshake."""
+
+from collections.abc import Callable
+
+from tlspcap.tls import figures
+from tlspcap.tls.account import CLIENT, SERVER, Account
+from tlspcap.tls.ciphers import suite as suite_of
+from tlspcap.tls.messages import (
+    Certificate,
+    CertificateRequest,
+    CertificateStatus,
+    ClientHello,
+    ClientKeyExchange,
+    Message,
+    NewSessionTicket,
+    ServerHello,
+    ServerKeyExchange,
+)
+from tlspcap.tls.records import RawMessage
+
+
+def keep(account: Account, role: str, message: Message, raw: RawMessage) -> None:
+    """Keep what a message tells; the first of its kind counts."""
+    keeper = _KEEPERS.get(type(message))
+    if keeper is not None:
+        keeper(account, role, message, raw)
+
+
+def _keep_client_hello(account: Account, role: str, message: ClientHello, raw: RawMessage) -> None:
+    if role != CLIENT:
+        return
+    if account.hello is None:
+        account.hello, account.hello_last, account.offered_max = message, raw.last, message.offered_version_max
+        account.decide_rules()
+    elif account.second_hello is None and account.server_hello is None:
+        account.second_hello = message
+
+
+def _keep_server_hello(account: Account, role: str, message: ServerHello, raw: RawMessage) -> None:
+    if role != SERVER:
+        return
+    if message.is_retry:
+        account.retry = account.retry or message
+    elif account.server_hello is None:
+        account.server_hello, account.version = message, message.version
+        account.decide_rules()
+        account.suite = suite_of(message.cipher_suite)
+    else:
+        return
+    family = "1.3" if account.is_tls13 else "1.2"
+    account.server.state = figures.cue(account.server.state, family)
+    account.client.state = figures.cue(account.client.state, family)
+
+
+def _keep_certificate(account: Account, role: str, message: Certificate, raw: RawMessage) -> None:
+    if role == SERVER and account.chain is None:
+        account.chain = message.certificates
+    elif role == CLIENT and account.client_chain is None:
+        account.client_chain = message.certificates
+
+
+def _keep_certificate_request(account: Account, role: str, message: CertificateRequest, raw: RawMessage) -> None:
+    account.certificate_request = account.certificate_request or message
+
+
+def _keep_key_exchange(account: Account, role: str, message: ServerKeyExchange, raw: RawMessage) -> None:
+    account.key_exchange = account.key_exchange or message
+
+
+def _keep_status(account: Account, role: str, message: CertificateStatus, raw: RawMessage) -> None:
+    account.stapled = True
+
+
+def _keep_ticket(account: Account, role: str, message: NewSessionTicket, raw: RawMessage) -> None:
+    account.ticket_issued = True
+
+
+def _keep_client_key_exchange(account: Account, role: str, message: ClientKeyExchange, raw: RawMessage) -> None:
+    if account.server_hello is None:
+        account.is_tls13 = False  # no TLS 1.3 client sends one: the ServerHello that the capture lacks chose less
+
+
+_KEEPERS: dict[type, Callable[..., None]] = {
+    ClientHello: _keep_client_hello,
+    ServerHello: _keep_server_hello,
+    Certificate: _keep_certificate,
+    CertificateRequest: _keep_certificate_request,
+    ServerKeyExchange: _keep_key_exchange,
+    CertificateStatus: _keep_status,
+    NewSessionTicket: _keep_ticket,
+    ClientKeyExchange: _keep_client_key_exchange,
+}
