@@ -173,10 +173,9 @@ def _explain_stream(capture: "Capture", stream: int) -> str:
 
 def _explain_failures(capture: "Capture") -> str:
     """Explain the first handshake of each way to fail, the most frequent first."""
-    from tlspcap.report.causes import causes, phrase
+    from tlspcap.report.causes import causes, failures_of, phrase
 
-    handshakes = capture.handshakes
-    kinds = causes(handshakes[handshakes["outcome"] == "failed"])
+    kinds = causes(failures_of(capture.handshakes))
     if not kinds:
         return "No handshake failed. Choose one to explain with --stream or --handshake.\n"
     told = []
@@ -246,8 +245,7 @@ def _complain(error: object, code: int) -> int:
     """Say what went wrong in one line, free of control characters, and return the exit code."""
     from tlspcap.report.escape import encodable, printable
 
-    text = printable(" ".join(f"tlspcap: {error}".split("\n")))
-    print(encodable(text, sys.stderr.encoding or "ascii"), file=sys.stderr)
+    print(encodable(printable(f"tlspcap: {error}"), sys.stderr.encoding or "ascii"), file=sys.stderr)
     return code
 
 

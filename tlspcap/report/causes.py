@@ -1,5 +1,6 @@
 """Who failed whom, and with what: failed handshakes put together by cause, each cause a sentence with its evidence."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -13,9 +14,18 @@ Row: TypeAlias = "pd.Series[Any]"
 
 # What makes two failures the same. Neither addresses nor version: one trouble of ten servers is one sentence.
 CAUSE = ["failure_side", "failure_phase", "failure_mechanism", "alert", "alert_code", "certainty"]
+COLUMNS = [
+    *CAUSE, "id", "capture", "transport", "stream", "frame", "client_ip", "client_port", "server_ip", "server_port",
+    "sni", "version", "outcome", "reason",
+]  # fmt: skip
 MOST_REASONS = 3
 # Wireshark counts conversations of each transport for itself.
 _STREAM_FIELD = {"tcp": "tcp.stream", "dtls": "udp.stream", "quic": "udp.stream"}
+
+
+def failures_of(handshakes: pd.DataFrame) -> pd.DataFrame:
+    """Return the failed handshakes, with only the columns that are told of here."""
+    return handshakes.loc[handshakes["outcome"] == "failed", COLUMNS]
 
 
 def causes(failed: pd.DataFrame) -> list[pd.DataFrame]:
@@ -150,9 +160,8 @@ def _concerned(rows: pd.DataFrame) -> str:
 
 def _frequent(rows: pd.DataFrame, columns: list[str]) -> list[tuple[object, ...]]:
     """Return the distinct values, most frequent first, missing ones left out."""
-    counts = rows.dropna(subset=columns).groupby(columns, observed=True, sort=True).size()
-    ordered = counts.sort_values(ascending=False, kind="stable").index
-    return [key if isinstance(key, tuple) else (key,) for key in ordered]
+    known = rows[columns].dropna()
+    return [values for values, _ in Counter(zip(*(known[name] for name in columns), strict=True)).most_common()]
 
 
 def _data(rows: pd.DataFrame) -> Mapping[str, object]:

@@ -7,6 +7,7 @@ from tlspcap.report import causes, words
 from tlspcap.report.model import Mood, Sentence
 from tlspcap.tls.verdict import Completeness
 
+NOTHING_FOUND = ("no_tls", "tls_without_hello")  # kinds of notes that say what was there instead of handshakes
 MOST_GROUPS = 3  # with more groups than this the sentence gives the total and names the worst
 
 
@@ -14,7 +15,7 @@ def headline(handshakes: pd.DataFrame, by: list[str], notes: pd.DataFrame | None
     """Say in one sentence whether handshakes failed, how many of how many, with what and by whose hand."""
     if handshakes.empty:
         return _nothing(notes)
-    failed = handshakes[handshakes["outcome"] == "failed"]
+    failed = causes.failures_of(handshakes)
     unknown = int((handshakes["outcome"] == "unknown").sum())
     known = len(handshakes) - unknown
     if not known:
@@ -27,14 +28,6 @@ def headline(handshakes: pd.DataFrame, by: list[str], notes: pd.DataFrame | None
     return Sentence(f"{who}; {_main_cause(failed, handshakes['capture'].nunique() > 1)}{more}.", Mood.BAD)
 
 
-def no_tls_details(notes: pd.DataFrame | None) -> tuple[str, ...]:
-    """Return what was in the capture where no handshake was, as the notes say."""
-    if notes is None:
-        return ()
-    told = notes[notes["kind"].isin(["no_tls", "tls_without_hello"])]
-    return tuple(words.wire(detail, 300) for detail in told["detail"])
-
-
 def group_name(key: object) -> str:
     """Name a group by its value or values."""
     values = key if isinstance(key, tuple) else (key,)
@@ -42,8 +35,10 @@ def group_name(key: object) -> str:
 
 
 def _nothing(notes: pd.DataFrame | None) -> Sentence:
-    seen = no_tls_details(notes)
-    return Sentence("No TLS handshake was found in this capture.", Mood.DOUBT, details=seen)
+    """Say that there was nothing, and what was there instead."""
+    found = [] if notes is None else notes.loc[notes["kind"].isin(NOTHING_FOUND), "detail"].to_list()
+    details = tuple(words.wire(detail, 300).removeprefix("no TLS handshake found; ") for detail in found)
+    return Sentence("No TLS handshake was found in this capture.", Mood.DOUBT, details)
 
 
 def _undecided(handshakes: pd.DataFrame) -> Sentence:

@@ -7,7 +7,7 @@ import pandas as pd
 from tlspcap.failures import failure_ratio, unknowns
 from tlspcap.latency import latency, split
 from tlspcap.report import causes, words
-from tlspcap.report.headline import headline
+from tlspcap.report.headline import NOTHING_FOUND, headline
 from tlspcap.report.model import Cell, Column, Grid, Kind, Mood, Report, Section, Sentence
 from tlspcap.tls.verdict import Completeness
 
@@ -44,18 +44,20 @@ def build(
     """
     keys = [by] if isinstance(by, str) else list(by)
     handshakes, notes = tables["handshakes"], tables.get("notes")
-    sections = [_lacking(handshakes, notes)]
-    if not handshakes.empty:
-        sections[:0] = [
+    if handshakes.empty:
+        sections = [_lacking(handshakes, None if notes is None else notes[~notes["kind"].isin(NOTHING_FOUND)])]
+    else:
+        sections = [
             _failures(handshakes, keys),
             _causes(handshakes, tables.get("alerts")),
             _latency(handshakes, keys),
+            _lacking(handshakes, notes),
         ]
     return Report(
         headline=headline(handshakes, keys, notes),
         sources=tuple(sources) or tuple(handshakes["capture"].dropna().astype(str).unique()),
         facts=facts(handshakes),
-        sections=tuple(sections),
+        sections=tuple(section for section in sections if section.sentences or section.grids),
         by=tuple(keys),
     )
 
@@ -101,7 +103,7 @@ def _ratio(row: causes.Row) -> tuple[Cell, ...]:
 
 
 def _causes(handshakes: pd.DataFrame, alerts: pd.DataFrame | None) -> Section:
-    failed = handshakes[handshakes["outcome"] == "failed"]
+    failed = causes.failures_of(handshakes)
     name_file = handshakes["capture"].nunique() > 1
     said = tuple(causes.sentence(rows, alerts, name_file) for rows in causes.causes(failed))
     return Section("causes", "Who failed whom, and with what", said or (Sentence("No handshake failed.", Mood.GOOD),))
