@@ -53,6 +53,7 @@ def notebook(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def test_every_cell_runs_without_a_complaint(notebook: Any) -> None:
     """No cell fails, warns or writes to standard error."""
     assert _outputs(notebook, "stderr") == []
+    assert not [text for text in _outputs(notebook, "text/plain") if "Warning" in text]
 
 
 def test_plots_show(notebook: Any) -> None:

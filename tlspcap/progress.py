@@ -1,6 +1,7 @@
-"""A progress bar on standard error: on a terminal or in Jupyter, never in a pipe."""
+"""A progress bar on standard error: on a terminal, or in Jupyter where it has widgets; never in a pipe."""
 
 import sys
+from importlib.util import find_spec
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,7 +12,7 @@ def bar(wanted: bool | None) -> Iterator[Callable[[str, int], None] | None]:
 
     `wanted`: True or False decide; None shows it where standard error is a terminal, or in Jupyter.
     """
-    if wanted is False or (wanted is None and not (sys.stderr.isatty() or "ipykernel" in sys.modules)):
+    if wanted is False or (wanted is None and not (sys.stderr.isatty() or _has_widgets())):
         yield None
         return
     from rich.console import Console
@@ -26,3 +27,8 @@ def bar(wanted: bool | None) -> Iterator[Callable[[str, int], None] | None]:
             progress.update(task, description=escape(name), advance=count)
 
         yield advance
+
+
+def _has_widgets() -> bool:
+    """Tell whether this is Jupyter with ipywidgets, without which rich would warn in every cell instead."""
+    return "ipykernel" in sys.modules and find_spec("ipywidgets") is not None
