@@ -270,3 +270,26 @@ def test_cryptography_is_imported_when_first_needed():
     """Importing the module does not import the heavy library behind it."""
     program = "import sys, tlspcap.tls.certificates; assert 'cryptography' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_rarer_alternative_names():
+    """Directory names, registered identifiers and other names are shown by what identifies them; IP ranges are not."""
+    inner = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "inner")])
+    kinds = (
+        x509.DirectoryName(inner),
+        x509.RegisteredID(x509.ObjectIdentifier("1.2.3.4")),
+        x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), b"\x0c\x01u"),
+    )
+    data = build(sans=kinds)
+    assert describe(data).san == ("CN=inner", "1.2.3.4", "otherName 1.3.6.1.4.1.311.20.2.3")
+    assert (lenient(data) or {})["san"] == ("CN=inner",)
+
+
+def test_incomplete_structures_are_malformed():
+    """A name without its value, an algorithm without its identifier and an extension without content are refused."""
+    lonely = bytes.fromhex("3105 3003 06 01 2a")
+    with pytest.raises(Malformed):
+        der.name(lonely)
+    good = build(sans=())
+    with pytest.raises(Malformed):
+        der.skeleton(good.replace(bytes.fromhex("06082a8648ce3d040302"), bytes.fromhex("04082a8648ce3d040302")))

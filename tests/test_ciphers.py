@@ -6,7 +6,7 @@ import warnings
 import pytest
 from openssl_bytes import exchange
 
-from tlspcap.tls import names
+from tlspcap.tls import ciphers, names
 from tlspcap.tls.ciphers import forward_secrecy, sealed_length, suite
 
 TLS10, TLS11, TLS12, TLS13 = 0x0301, 0x0302, 0x0303, 0x0304
@@ -182,3 +182,15 @@ def test_forward_secrecy_by_version_and_suite(version, code, expected):
 def test_a_psk_without_key_share_has_no_forward_secrecy():
     """TLS 1.3 with a PSK alone (psk_ke, RFC 8446 4.2.9) has no forward secrecy."""
     assert forward_secrecy(TLS13, 0x1301, psk_only=True) is False
+
+
+@pytest.mark.parametrize(
+    "name", ["TLS_NEWEXCHANGE_WITH_AES_128_GCM_SHA256", "TLS_RSA_WITH_AES_128_GCM_NEWHASH", "TLS_NEWSUITE", "0xabcd"]
+)
+def test_names_of_a_later_registry_stay_unknown_in_part(name, monkeypatch):
+    """A suite whose name holds words not known here is unknown in those parts, and sizes are not guessed."""
+    monkeypatch.setattr(ciphers, "cipher_name", lambda _: name)
+    parts = suite.__wrapped__(0xFDFD)
+    assert "unknown" in (parts.key_exchange, parts.encryption)
+    monkeypatch.setattr(ciphers, "suite", lambda _: parts)
+    assert parts.encryption != "unknown" or sealed_length(TLS12, 0xFDFD, ALERT) is None

@@ -32,6 +32,7 @@ Value,Description,DTLS-OK,Recommended,Reference
 SSLv3",,,[RFC5246]
 "0x13,0x01",TLS_AES_128_GCM_SHA256,Y,Y,[RFC8446]
 "0xFF,0x00-FF",Reserved for Private Use,,,[RFC8446]
+"0x13,0x02"
 """
 
 
