@@ -1,9 +1,9 @@
 """A progress bar on standard error: on a terminal, or in Jupyter where it has widgets; never in a pipe."""
 
 import sys
-from importlib.util import find_spec
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 
 @contextmanager
