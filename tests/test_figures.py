@@ -45,7 +45,7 @@ def is_whole(states: dict[str, State] | None) -> bool:
         return False
     both = figures.figures_of(states[CLIENT]) & figures.figures_of(states[SERVER])
     return any(
-        all(figures.complete(side, figures.narrow(state, {number})) for side, state in states.items())
+        all(figures.complete(side, figures.narrow(state, frozenset({number}))) for side, state in states.items())
         for number in both
     )
 

@@ -1,0 +1,59 @@
+"""Rules on what is seen in clear, in any version: alerts, and answers that are no TLS."""
+
+from tlspcap.tls import names
+from tlspcap.tls.account import SERVER
+from tlspcap.tls.evidence import BENIGN, CLOSE_NOTIFY, Evidence
+from tlspcap.tls.phases import phase_of, step_words
+from tlspcap.tls.verdict import Mechanism, Phase, Verdict, failed
+
+MAX_QUOTE = 48
+
+
+def not_tls(seen: Evidence) -> Verdict | None:
+    """The answer to the ClientHello is no TLS record at all."""
+    account = seen.account
+    if account.stray is None or account.server_hello is not None or account.stray_sender != SERVER:
+        return None
+    reason = f"the server answered the ClientHello with something that is not TLS: {_quote(account.stray.content)}"
+    return failed("not_tls", SERVER, Mechanism.NOT_TLS, Phase.CLIENT_HELLO, reason, account.stray.data)
+
+
+def alert_in_clear(seen: Evidence) -> Verdict | None:
+    """A fatal alert in clear ends the handshake (RFC 5246 7.2, RFC 8446 6): its sender refused."""
+    alert = next((a for a in seen.account.alerts if seen.is_decisive(a)), None)
+    if alert is None or alert.code is None:
+        return None
+    phase = phase_of(seen, alert.sender, alert.code)
+    reason = f"the {alert.sender} sent {_name(alert.code)} {step_words(alert.sender, phase)}"
+    return failed("alert_in_clear", alert.sender, Mechanism.ALERT, phase, reason, alert.data, alert=alert.code)
+
+
+def gave_up_by_alert(seen: Evidence) -> Verdict | None:
+    """A close_notify, or a warning behind which no message came before the end: its sender gave up."""
+    if seen.gap:
+        return None
+    for alert in seen.account.alerts:
+        if alert.code is None or seen.went_on(alert) or (alert.code in BENIGN and alert.code != CLOSE_NOTIFY):
+            continue
+        phase = phase_of(seen, alert.sender, alert.code)
+        where = step_words(alert.sender, phase)
+        if alert.code == CLOSE_NOTIFY:
+            reason = f"the {alert.sender} closed with close_notify {where}, before the handshake was complete"
+            return failed("gave_up_by_alert", alert.sender, Mechanism.CLOSE, phase, reason, alert.data)
+        if seen.closed is not None:
+            what = f"{_name(alert.code)} as a warning {where}"
+            reason = f"the {alert.sender} sent {what} and the connection ended without another message"
+            return failed(
+                "gave_up_by_alert", alert.sender, Mechanism.ALERT, phase, reason, alert.data, alert=alert.code
+            )
+    return None
+
+
+def _name(code: int) -> str:
+    return f"{names.alert_name(code)} ({code})"
+
+
+def _quote(content: bytes) -> str:
+    """The first line of some bytes, escaped: they come from the wire."""
+    line = content.split(b"\r\n")[0].split(b"\n")[0][:MAX_QUOTE]
+    return '"' + line.decode("latin-1").encode("unicode_escape").decode("ascii").replace('"', '\\"') + '"'

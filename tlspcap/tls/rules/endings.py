@@ -1,0 +1,77 @@
+"""Rules for connections that ended, fell silent or were lost before the handshake was complete, in any version."""
+
+from tlspcap.tls.account import CLIENT, SERVER
+from tlspcap.tls.evidence import Evidence
+from tlspcap.tls.phases import phase_of, step_words
+from tlspcap.tls.verdict import Mechanism, Party, Phase, Verdict, failed, unknown
+
+
+def waited_in_vain(seen: Evidence) -> Verdict | None:
+    """The client ended a wait as long as the time-out: it is the silence that failed, not the client."""
+    account = seen.account
+    if seen.closed is None or seen.closer != CLIENT or account.server_hello is not None or account.answer or seen.gap:
+        return None
+    waited = seen.closed.time - seen.account.hello_first.time
+    if waited < seen.timeout or seen.one_sided:
+        return None
+    return _no_answer(seen, waited)
+
+
+def ended_early(seen: Evidence) -> Verdict | None:
+    """A FIN or RST before the handshake was complete, with every byte before it seen."""
+    closed = seen.closed
+    if closed is None or seen.gap or seen.one_sided:
+        return None
+    mechanism = Mechanism.RESET if closed.how == "reset" else Mechanism.CLOSE
+    phase = phase_of(seen, seen.closer, None)
+    verb = "reset" if closed.how == "reset" else "closed"
+    reason = f"the {seen.closer} {verb} the connection {step_words(seen.closer, phase)}, without an alert"
+    if seen.closer == CLIENT and seen.account.server_hello is None and seen.account.answer is None:
+        waited = (closed.time - seen.account.hello_first.time) / 1e9
+        reason = (
+            f"the client {verb} the connection {waited:.1f} s after its ClientHello, which the server had not answered"
+        )
+    return failed("ended_early", seen.closer, mechanism, phase, reason, closed, probable=seen.tls13)
+
+
+def silence(seen: Evidence) -> Verdict | None:
+    """Nobody closed and nothing came for as long as the time-out, by the capture's clock."""
+    if not seen.silent or seen.gap or seen.one_sided or seen.flight.kind == "finished":
+        return None
+    if seen.account.server_hello is None and seen.account.answer is None:
+        return _no_answer(seen, seen.idle)
+    last = seen.account.records[-1].sender if seen.account.records else CLIENT
+    waiting_for = SERVER if last == CLIENT else CLIENT
+    if not seen.all_acknowledged(last):
+        return _timeout(seen, Party.NETWORK, f"what the {last} sent last was never acknowledged")
+    return _timeout(seen, Party(waiting_for), f"the {waiting_for} fell silent")
+
+
+def bytes_missing(seen: Evidence) -> Verdict | None:
+    """A gap, or packets of one side only, hide the rest."""
+    if seen.one_sided:
+        here = CLIENT if seen.account.conversation.side(seen.account.client.number).packets else SERVER
+        return unknown("bytes_missing", f"only packets of the {here} are in the capture")
+    if seen.gap:
+        first = min([*seen.account.client.gaps, *seen.account.server.gaps], key=lambda gap: gap.frame)
+        role = seen.account.role(first.side)
+        why = "were cut off by the snapshot length" if first.cause == "snaplen" else "are missing from the capture"
+        return unknown("bytes_missing", f"{first.length} bytes of the {role} {why} before frame {first.frame}")
+    return None
+
+
+def _timeout(seen: Evidence, side: Party, what: str) -> Verdict:
+    reason = f"{what}: nothing more for {seen.idle / 1e9:.1f} s of capture time"
+    return failed("silence", side, Mechanism.TIMEOUT, phase_of(seen, side, None), reason, None, probable=True)
+
+
+def _no_answer(seen: Evidence, waited: int) -> Verdict:
+    """No answer to the ClientHello: the server's doing where its TCP acknowledged it, else the network's."""
+    last = seen.account.hello_last or seen.account.hello_first
+    acknowledged = seen.acknowledged(CLIENT) >= last.offset + len(last.payload)
+    side = Party.SERVER if acknowledged else Party.NETWORK
+    heard = (
+        "acknowledged the ClientHello but never answered it" if acknowledged else "never acknowledged the ClientHello"
+    )
+    reason = f"the server {heard}, in {waited / 1e9:.1f} s of capture time"
+    return failed("no_answer", side, Mechanism.TIMEOUT, Phase.CLIENT_HELLO, reason, None)

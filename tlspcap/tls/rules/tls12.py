@@ -1,0 +1,82 @@
+"""Rules for SSL 3.0 to TLS 1.2, where Finished and alerts show by their record types even when sealed."""
+
+from tlspcap.tls.account import CLIENT, SERVER
+from tlspcap.tls.evidence import Evidence
+from tlspcap.tls.phases import phase_of
+from tlspcap.tls.verdict import Certainty, Mechanism, Verdict, established, failed
+from tlspcap.transport import Closed, Data
+
+
+def last_finished_refused(seen: Evidence) -> Verdict | None:
+    """The receiver of the last Finished answers it with a sealed alert and the connection ends without data.
+
+    Only the server's counts as a refusal: a client that sends an alert first of all behind the server's Finished is
+    closing a session that both sides completed.
+    """
+    account = seen.account
+    if not seen.complete12 or account.client.application or account.server.application or seen.closed is None:
+        return None
+    client, server = account.client.finished, account.server.finished
+    server_was_last = server is not None and client is not None and server.end and _later(server.last, client.last)
+    alert = next(iter(account.server.sealed_alerts), None)
+    client_spoke = account.client.sealed_alerts and alert and account.client.sealed_alerts[0].position < alert.position
+    if server_was_last or alert is None or client_spoke or (seen.closer == CLIENT and _before(seen.closed, alert.data)):
+        return None
+    reason = "the server answered the client's Finished with a sealed alert and the connection ended without data"
+    return failed(
+        "last_finished_refused",
+        SERVER,
+        Mechanism.HIDDEN_ALERT,
+        phase_of(seen, SERVER, None),
+        reason,
+        alert.data,
+        probable=True,
+    )
+
+
+def both_finished(seen: Evidence) -> Verdict | None:
+    """Both sides sent ChangeCipherSpec and Finished, in either order (RFC 5246 7.3): established."""
+    account = seen.account
+    client, server = account.client.finished, account.server.finished
+    if client is None or server is None:
+        return None
+    last = server.last if _later(server.last, client.last) else client.last
+    answered = account.client.application is not None or account.server.application is not None
+    only_alerts = (account.client.sealed_alerts or account.server.sealed_alerts) and not answered
+    if only_alerts:
+        reason = (
+            "both sides sent ChangeCipherSpec and Finished; only a sealed alert followed, taken for the closing one"
+        )
+        return established("both_finished", reason, last, Certainty.PROBABLE)
+    return established("both_finished", "both sides sent ChangeCipherSpec and Finished", last, Certainty.CERTAIN)
+
+
+def sealed_alert_before_finished(seen: Evidence) -> Verdict | None:
+    """A sealed alert before both sides have sent their Finished: its sender gave up, its name is hidden."""
+    if seen.tls13 or seen.account.server_hello is None or seen.gap:
+        return None
+    alerts = [*seen.account.client.sealed_alerts, *seen.account.server.sealed_alerts]
+    if not alerts:
+        return None
+    alert = min(alerts, key=lambda a: a.position)
+    phase = phase_of(seen, alert.sender, None)
+    reason = f"the {alert.sender} sent a sealed alert before both sides had sent Finished"
+    return failed("sealed_alert_before_finished", alert.sender, Mechanism.HIDDEN_ALERT, phase, reason, alert.data)
+
+
+def data_both_ways(seen: Evidence) -> Verdict | None:
+    """Application data of both sides behind a Finished that the capture lacks: they would not speak otherwise."""
+    account = seen.account
+    client, server = account.client.application, account.server.application
+    if seen.tls13 or client is None or server is None or not (seen.gap or account.server_hello is None):
+        return None
+    reason = "a Finished is missing from the capture, but both sides went on to send application data"
+    return established("data_both_ways", reason, None, Certainty.PROBABLE)
+
+
+def _later(one: Data, other: Data) -> bool:
+    return one.frame >= other.frame
+
+
+def _before(closed: Closed, data: Data) -> bool:
+    return closed.frame < data.frame
