@@ -38,6 +38,7 @@ from tlspcap.wire import streams, undecided, waiting
 from tlspcap.wire.columns import AddressBook, FileFacts
 from tlspcap.wire.files import open_capture
 from tlspcap.wire.flows import Flows
+from tlspcap.wire.hello import alert_segments, is_alert_segment
 from tlspcap.wire.numbering import Numbering
 
 REFERENCE = Path(environ.get("TLSPCAP_REFERENCE", Path(__file__).parents[2] / "shared" / "reference")) / "captures"
@@ -263,6 +264,21 @@ def test_a_fin_that_waits_when_the_consumer_is_done_is_told():
     """Being done lets go of held bytes, and a FIN behind them comes at once."""
     packets = [*handshake(), Packet(0, 1001 + len(HELLO) + 5, flags=FIN | ACK), Packet(0, 1001, HELLO)]
     assert [type(event) for event in events_of(timed(packets), done_after=1)] == [Data, Closed]
+
+
+RECORD = st.tuples(st.sampled_from([20, 21, 22, 23]), st.integers(2, 4), st.integers(0, 5), st.integers(0, 300))
+
+
+@given(st.lists(RECORD))
+def test_alert_segments_are_found_in_columns_as_one_by_one(records):
+    """The columnar look for segments that are one alert record agrees with the plain one."""
+    payloads = [bytes([*start, size >> 8, size & 0xFF]) + bytes(size) for *start, size in records]
+    payloads += [payload[:-1] for payload in payloads]
+    buffer = np.frombuffer(b"".join(payloads), dtype=np.uint8)
+    length = np.array([len(payload) for payload in payloads], dtype=np.int64)
+    start = np.cumsum(length) - length
+    plain = [is_alert_segment(buffer.data, *pair) for pair in zip(start.tolist(), length.tolist(), strict=True)]
+    assert alert_segments(buffer, start, length).tolist() == plain
 
 
 def long_transfer(rng, count):

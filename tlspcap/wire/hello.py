@@ -78,6 +78,17 @@ def is_alert_segment(buffer: memoryview, start: int, length: int) -> bool:
     return whole and (kind == ALERT or (kind == APPLICATION_DATA and length - 5 <= MAX_SEALED_ALERT))
 
 
+def alert_segments(buffer: Bytes, start: Int64, length: Int64) -> Mask:
+    """Whether each segment is what `is_alert_segment` says of one."""
+    found = (length >= MIN_ALERT_SEGMENT) & (length <= MAX_ALERT_SEGMENT)
+    rows = np.flatnonzero(found)
+    start, record = start[rows], length[rows] - 5
+    kind = _byte(buffer, start, 0)
+    whole = _record_header(buffer, start) & (_byte(buffer, start, 3) << 8 | _byte(buffer, start, 4) == record)
+    found[rows] = whole & ((kind == ALERT) | ((kind == APPLICATION_DATA) & (record <= MAX_SEALED_ALERT)))
+    return found
+
+
 def _byte(buffer: Bytes, start: Int64, at: int) -> Int64:
     """Return the byte at a distance from each start, the buffer's last one beyond its end."""
     if not len(buffer):

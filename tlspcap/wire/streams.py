@@ -10,7 +10,7 @@ import numpy as np
 from tlspcap.transport import UNKNOWN, Closed, Conversation, Data, Event
 from tlspcap.wire.columns import Bytes, Int64
 from tlspcap.wire.direction import FAR, MASK, RECENT, RESET_AHEAD, RESET_BEHIND, Direction, Piece
-from tlspcap.wire.hello import MAX_ALERT_SEGMENT, MIN_ALERT_SEGMENT, is_alert_segment
+from tlspcap.wire.hello import alert_segments, is_alert_segment
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16  # RFC 9293 3.1
 UNUSUAL = FIN | SYN | RST
@@ -69,7 +69,7 @@ class Streams:
                 part = self._in_time(block[:, at : at + (BULK if self.settled else SLICE)])
                 at += part.shape[1]
                 if self.settled and part.shape[1] > SLICE:
-                    yield from self._glance(part, buffer.data)
+                    yield from self._glance(part, buffer)
                 else:
                     yield from self._follow(part, buffer.data)
         if ends or self.over:
@@ -234,30 +234,29 @@ class Streams:
         self.settled = True
         return [event for me in self.sides for event in me.settle()]
 
-    def _glance(self, block: Int64, buffer: memoryview) -> Iterator[Event]:
+    def _glance(self, block: Int64, buffer: Bytes) -> Iterator[Event]:
         """Take rows of a settled conversation: count those that make no event at once, follow the others one by one."""
-        flags, length = block[FLAGS], block[LENGTH]
-        small = (length >= MIN_ALERT_SEGMENT) & (length <= MAX_ALERT_SEGMENT)
-        telling = np.flatnonzero((flags & UNUSUAL != 0) | small)
+        flags = block[FLAGS]
+        telling = np.flatnonzero((flags & UNUSUAL != 0) | alert_segments(buffer, block[START], block[CAPTURED]))
         if len(telling) * 8 > len(flags) or not self._regular(block):
-            yield from self._follow(block, buffer)
+            yield from self._follow(block, buffer.data)
             return
         at = 0
         for row in telling.tolist():
             self._absorb(block[:, at:row])
             closing, at = self.closing, row + 1
-            yield from self._follow(block[:, row:at], buffer)
+            yield from self._follow(block[:, row:at], buffer.data)
             if self.closing and not closing:  # the deadline is near now: look at every row's time
-                yield from self._follow(block[:, at:], buffer)
+                yield from self._follow(block[:, at:], buffer.data)
                 return
         self._absorb(block[:, at:])
 
     def _regular(self, block: Int64) -> bool:
         """Whether all rows lie near the bytes seen last, so that it does not matter in which order they are counted."""
         for me in self.sides:
-            mine, answers = block[:, block[SIDE] == me.side], block[:, block[SIDE] != me.side]
-            acks = answers[ACKED][answers[FLAGS] & ACK != 0]
-            if mine.shape[1] and (not me.end.packets or np.any(np.abs(_ahead(mine[SEQ], me, me.end.sent)) > REGULAR)):
+            mine, acks = _sent_and_acked(block, me)
+            seq = block[SEQ, mine]
+            if len(mine) and (not me.end.packets or np.any(np.abs(_ahead(seq, me, me.end.sent)) > REGULAR)):
                 return False
             if len(acks) and (me.origin < 0 or np.any(np.abs(_ahead(acks, me, me.end.acknowledged)) > REGULAR)):
                 return False
@@ -268,10 +267,13 @@ class Streams:
         if not block.shape[1]:
             return
         for me in self.sides:
-            mine, answers = block[:, block[SIDE] == me.side], block[:, block[SIDE] != me.side]
-            acks = answers[ACKED][answers[FLAGS] & ACK != 0]
-            if mine.shape[1]:
-                self._absorb_sent(me, mine)
+            mine, acks = _sent_and_acked(block, me)
+            if len(mine):
+                me.end.packets += len(mine)
+                me.end.last_time = int(block[TIME, mine[-1]])
+                mine = mine[block[LENGTH, mine] > 0]
+                reach = _ahead(block[SEQ, mine], me, me.end.sent) + block[LENGTH, mine]
+                me.end.sent += int(reach.max(initial=0))
             if len(acks):
                 me.acknowledge(int(acks[np.argmax(_ahead(acks, me, me.end.acknowledged))]))
         conversation = self.conversation
@@ -281,14 +283,11 @@ class Streams:
         if not self.closing:
             self.deadline = int(block[CLOCK, -1]) + IDLE
 
-    def _absorb_sent(self, me: Direction, mine: Int64) -> None:
-        """Count what one side sent."""
-        me.end.packets += mine.shape[1]
-        me.end.last_time = int(mine[TIME, -1])
-        data = mine[LENGTH] > 0
-        if data.any():
-            reach = _ahead(mine[SEQ], me, me.end.sent) + mine[LENGTH]
-            me.end.sent += max(0, int(reach[data].max()))
+
+def _sent_and_acked(block: Int64, me: Direction) -> tuple[Int64, Int64]:
+    """Return the rows that a side sent, and the ACK numbers that the other side sent it."""
+    own = block[SIDE] == me.side
+    return np.flatnonzero(own), block[ACKED, ~own & (block[FLAGS] & ACK != 0)]
 
 
 def _ahead(numbers: Int64, me: Direction, offset: int) -> Int64:

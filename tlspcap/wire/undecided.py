@@ -174,8 +174,11 @@ class Undecided:
         first = segments.buffer[start[short]]
         short = short[(first == HANDSHAKE) | (first >= 0x80)]
         split[rows.numbers[rows.code[short]]] = True
-        for code in np.flatnonzero(split[rows.numbers]).tolist():
-            mine = np.flatnonzero(rows.code == code)
+        rejoin = np.flatnonzero(split[rows.numbers][rows.code])
+        rejoin = rejoin[np.argsort(rows.code[rejoin], kind="stable")]
+        edges = np.flatnonzero(np.diff(rows.code[rejoin]))
+        for mine in np.split(rejoin, edges + 1) if len(rejoin) else ():
+            code = rows.code[mine[0]]
             joined = self._joined_at(segments, numbered, int(rows.numbers[code]), rows.at[mine])
             if joined < len(mine):
                 hello_at[code] = min(int(hello_at[code]), int(mine[joined]))
@@ -237,9 +240,11 @@ class _Heads:
         if not head:
             return False
         self._heads.setdefault(seq, head)
-        return any(may_begin_hello(first) and self._begins_hello(start) for start, first in self._heads.items())
+        return any(self._begins_hello((seq - back) & MASK) for back in range(SSL2_START))
 
     def _begins_hello(self, seq: int) -> bool:
+        if not may_begin_hello(self._heads.get(seq, b"")):
+            return False
         start = b""
         while len(start) < SSL2_START and (more := self._heads.get((seq + len(start)) & MASK)):
             start += more
