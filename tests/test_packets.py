@@ -7,7 +7,20 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from packet_builder import ethernet, ipv4, ipv6, pcap, pcapng, reference_captures, scan, scan_slowly, tcp
+from packet_builder import (
+    enhanced,
+    ethernet,
+    interface,
+    ipv4,
+    ipv6,
+    pcap,
+    pcapng,
+    reference_captures,
+    scan,
+    scan_slowly,
+    section,
+    tcp,
+)
 
 from tlspcap.errors import CaptureError
 
@@ -20,7 +33,16 @@ FRAMES = [
     b"",
     ethernet(ipv4(tcp(b"", flags=17))) + bytes(6),
 ]
-BUILT = {"pcap": pcap(FRAMES), "pcap, big": pcap(FRAMES, order=">"), "pcapng": pcapng(FRAMES * 2)}
+SECTIONS = [
+    section(order) + b"".join(interface(1, order) + enhanced(frame, at, at, order) for at, frame in enumerate(FRAMES))
+    for order in "<><"
+]
+BUILT = {
+    "pcap": pcap(FRAMES),
+    "pcap, big": pcap(FRAMES, order=">"),
+    "pcapng": pcapng(FRAMES * 2),
+    "pcapng, many sections": b"".join(SECTIONS),
+}
 
 
 @settings(max_examples=80, deadline=None)

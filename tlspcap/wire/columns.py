@@ -48,6 +48,15 @@ class Packets:
     def __len__(self) -> int:
         return len(self.start)
 
+    @classmethod
+    def together(cls, parts: "list[Packets]") -> "Packets":
+        """Join packets that follow one another and lie in one buffer."""
+        first, names = parts[0], ("start", "captured", "wire", "time", "link")
+        if len(parts) == 1:
+            return first
+        columns: list[Any] = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+        return cls(first.buffer, first.first_frame, *columns)
+
 
 @dataclass(slots=True, eq=False)
 class Segments:

@@ -97,18 +97,40 @@ class PcapngReader:
         return True
 
     def __iter__(self) -> Iterator[Packets]:
-        frame = 1
-        while (block := self._next_block()) is not None:
-            kind, length = block
-            if kind not in PACKET_BLOCKS:
-                self._take(kind, length)
-                continue
-            packets = self._packets(*self._walk(), frame)
-            if not len(packets):  # the block is whole, and yet not usable
-                self._stop("the lengths in a packet block contradict each other: the file is damaged")
-                return
-            yield packets
-            frame += len(packets)
+        frame, held = 1, list[Packets]()
+        while True:
+            if held and (frame - held[0].first_frame >= ROWS or not self._in_memory()):
+                yield Packets.together(held)
+                held = []
+            if (found := self._next_packets(frame)) is None:
+                break
+            held += found
+            frame += sum(map(len, found))
+        if held:
+            yield Packets.together(held)
+
+    def _next_packets(self, frame: int) -> list[Packets] | None:
+        """Read the packets up to a block of another use, or that block; None where reading ends."""
+        block = self._next_block()
+        if block is None:
+            return None
+        if block[0] not in PACKET_BLOCKS:
+            self._take(*block)
+            return []
+        packets = self._packets(*self._walk(), frame)
+        if not len(packets):  # the block is whole, and yet not usable
+            self._stop("the lengths in a packet block contradict each other: the file is damaged")
+            return None
+        return [packets]
+
+    def _in_memory(self) -> bool:
+        """Tell whether the next block can be read without moving the window over packets that are held."""
+        window = self._window
+        if window.left < SMALLEST_BLOCK:
+            return False
+        if self._block_head()[0] == SECTION:
+            self._set_byte_order()
+        return self._block_head()[1] <= window.left
 
     def _next_block(self) -> tuple[int, int] | None:
         """Return type and length of the block at the window's position, in memory if it is of use; None at the end."""
