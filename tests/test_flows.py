@@ -337,6 +337,15 @@ def test_an_idle_conversation_is_over():
     assert bytes_of(events_of([*packets, later[1]]), 1) == b"answer"
 
 
+def test_each_packet_gives_an_open_conversation_another_hour():
+    """A conversation whose packets come within the hour of each other stays open, wherever chunks end."""
+    packets = timed(talk(HELLO, b"answer", b"more", b"last"))
+    for at in range(4, 7):
+        packets[at] = replace(packets[at], time=(at - 3) * streams.IDLE)
+    assert bytes_of(events_of(packets), 1) == b"answerlast"
+    assert run(packets, cuts=[5]) == run(packets)
+
+
 def test_a_conversation_that_is_over_by_time_is_yielded_once_more():
     """At the end of a chunk, a closed conversation whose time has passed is handed out as over, then forgotten."""
     book = AddressBook()

@@ -79,11 +79,14 @@ class Streams:
     def _in_time(self, block: Int64) -> Int64:
         """Cut a block before the first row that comes too late; a FIN or RST inside it may end it sooner still."""
         clock = block[CLOCK]
-        if clock[-1] > self.deadline:
-            late = clock > self.deadline if self.closing else np.diff(clock, prepend=self.deadline - IDLE) > IDLE
-            if late.any():
-                self.over = True
-                return block[:, : int(np.argmax(late))]
+        if clock[-1] <= self.deadline:
+            return block
+        late = clock > self.deadline if self.closing else np.diff(clock, prepend=self.deadline - IDLE) > IDLE
+        if late.any():
+            self.over = True
+            block = block[:, : int(np.argmax(late))]
+        if not self.closing:  # each row has moved the deadline on for the next
+            self.deadline = max([self.deadline, *block[CLOCK, -1:].tolist()])
         return block
     def conflicts(self) -> Iterator[tuple[int, int]]:
         """Name the sides that sent other bytes for the same offsets, each with the first frame that did."""
