@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import tlspcap
 from tlspcap.errors import TlspcapError
-from tlspcap.reading import Reading, read_tables
+from tlspcap.reading import Reading
 from tlspcap.schema import TABLES
+from tlspcap.spread import read_tables
 
 SAMPLES = Path(__file__).parent.parent / "sample_captures"
 SMALL = ["intermittent-alert.pcap", "old-app.pcap", "nginx-certificate.pcap"]
@@ -39,6 +40,21 @@ def test_chunks_do_not_change_the_tables(name: str, chunk_bytes: int) -> None:
 def test_any_chunk_size_gives_equal_tables(name: str, chunk_bytes: int) -> None:
     """The same, for chunk sizes that nobody chose."""
     assert_equal_tables(read_tables(SAMPLES / name, chunk_bytes=chunk_bytes), WHOLE[name])
+
+
+@pytest.mark.parametrize("name", list(WHOLE))
+@pytest.mark.parametrize("jobs", [2, 3])
+def test_processes_do_not_change_the_tables(name: str, jobs: int) -> None:
+    """A capture spread over processes gives the tables of one."""
+    assert_equal_tables(read_tables(SAMPLES / name, jobs=jobs), WHOLE[name])
+
+
+def test_a_worker_hands_on_its_error(tmp_path: Path) -> None:
+    """What a capture raises in one process it raises in several."""
+    path = tmp_path / "text.pcap"
+    path.write_text("no capture")
+    with pytest.raises(TlspcapError, match="not a packet capture"):
+        read_tables(path, jobs=2)
 
 
 def test_ids_do_not_depend_on_the_file_name(sample: Callable[[str], Path], tmp_path: Path) -> None:

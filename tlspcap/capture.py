@@ -12,8 +12,8 @@ from tlspcap.explain import explain
 from tlspcap.failures import failure_ratio
 from tlspcap.latency import latency
 from tlspcap.progress import bar
-from tlspcap.reading import read_tables
 from tlspcap.selection import Selection
+from tlspcap.spread import read_tables
 from tlspcap.wire.columns import FileFacts
 from tlspcap.wire.files import CaptureInput
 
@@ -28,6 +28,7 @@ def read(
     timeout: float = 10.0,
     select: Selection | None = None,
     tables: Iterable[str] | None = None,
+    jobs: int | None = None,
     progress: bool | None = None,
 ) -> "Capture":
     """Read captures and follow every TLS handshake in them.
@@ -39,6 +40,7 @@ def read(
         timeout: seconds of capture time after which a peer that was to speak is said to be silent.
         select: which handshakes to keep; all without one.
         tables: names of the tables to build; all without. What is not asked for costs nothing.
+        jobs: processes to use; None: the cores there are where the captures are files of 64 MB or more together.
         progress: show a progress bar on standard error; None: where that is a terminal, or in Jupyter.
 
     Returns:
@@ -55,7 +57,7 @@ def read(
     """
     names = None if tables is None else list(tables)
     with bar(progress) as advance:
-        reading = read_tables(source, timeout=timeout, select=select, tables=names, progress=advance)
+        reading = read_tables(source, timeout=timeout, select=select, tables=names, jobs=jobs, progress=advance)
     return Capture(reading.frames, reading.files)
 
 

@@ -1,4 +1,9 @@
-"""From captures to tables: the only room that knows both `wire` and `tls`, and hands the events of one to the other."""
+"""From captures to rows: the only room that knows both `wire` and `tls`, and hands the events of one to the other.
+
+A `Job` says what to read; `work` does it and gives a `Partial`: rows gathered, and what is known of each file. A job
+may be one share of several, which differ only in the conversations that they follow; their partials, merged, are
+equal to that of the whole job (see `spread`).
+"""
 
 import gc
 from collections.abc import Callable, Iterable, Iterator
@@ -9,21 +14,46 @@ from hashlib import blake2b
 import pandas as pd
 
 from tlspcap import rows
-from tlspcap.errors import ArgumentError
 from tlspcap.selection import Selection
 from tlspcap.tables import Builder
 from tlspcap.tls.handshake import Follower
 from tlspcap.transport import Conversation, Event
 from tlspcap.wire import packets
 from tlspcap.wire.columns import AddressBook, FileFacts, Segments
-from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, open_capture, sources
+from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, open_capture
 from tlspcap.wire.flows import FlowFacts, Flows
 from tlspcap.wire.undecided import Sample
 
-SECOND = 1_000_000_000
 DIGEST_SEGMENTS = 1  # the first segment of a file stands for it in ids; more would differ where a file is cut short
-TOP_PORTS = 5
+TOP = 5  # ports and kinds of packets named where there is no TLS
 Progress = Callable[[str, int], None]  # file name, bytes read since the last call
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to read, and how."""
+
+    captures: tuple[CaptureInput, ...]
+    timeout: int  # ns
+    select: Selection | None = None
+    tables: tuple[str, ...] | None = None
+    chunk_bytes: int = CHUNK_BYTES
+    share: tuple[int, int] = (0, 1)  # of the conversations, those whose number is this one modulo that one
+
+
+@dataclass(slots=True)
+class FileReading:
+    """What is known of one file when it is read."""
+
+    facts: FileFacts
+    flows: FlowFacts
+    servers: dict[int, tuple[str, int]]  # address and port that each sample of `flows` was sent to
+    handshakes: int = 0  # found in it, selected or not
+
+    def merge(self, other: "FileReading") -> None:
+        """Take over what another share saw of the same file."""
+        self.handshakes += other.handshakes
+        self.flows.conflicts = sorted({*self.flows.conflicts, *other.flows.conflicts})
 
 
 @dataclass(slots=True)
@@ -34,22 +64,31 @@ class Reading:
     files: list[FileFacts] = field(default_factory=list)
 
 
-def read_tables(
-    source: CaptureInput | Iterable[CaptureInput],
-    *,
-    timeout: float = 10.0,
-    select: Selection | None = None,
-    tables: Iterable[str] | None = None,
-    chunk_bytes: int = CHUNK_BYTES,
-    progress: Progress | None = None,
-) -> Reading:
-    """Read captures, one after the other, into tables (see `tlspcap.read`)."""
-    if not timeout > 0:
-        raise ArgumentError(f"timeout: {timeout!r} seconds make no sense; give a number above 0")
-    reader = _Reader(Builder(tables), round(timeout * SECOND), select, chunk_bytes, progress)
+@dataclass(slots=True)
+class Partial:
+    """What one job gathered."""
+
+    builder: Builder
+    files: list[FileReading] = field(default_factory=list)
+
+    def merge(self, other: "Partial") -> None:
+        """Take over what another share of the same job gathered."""
+        self.builder.merge(other.builder)
+        for mine, theirs in zip(self.files, other.files, strict=True):
+            mine.merge(theirs)
+
+    def finish(self) -> Reading:
+        """Write the notes that belong to no handshake, and build the tables."""
+        for file in self.files:
+            _write_notes(self.builder, file)
+        return Reading(self.builder.frames(), [file.facts for file in self.files])
+
+
+def work(job: Job, progress: Progress | None = None) -> Partial:
+    """Do a job. Raises CaptureError where a file could not be read at all."""
+    reader = _Reader(job, progress)
     with _paused_collector():
-        files = [reader.file(capture) for capture in sources(source)]
-        return Reading(reader.builder.frames(), files)
+        return Partial(reader.builder, [reader.file(capture) for capture in job.captures])
 
 
 @contextmanager
@@ -67,32 +106,29 @@ def _paused_collector() -> Iterator[None]:
 class _Reader:
     """Works through capture files and gives every handshake that is over to the builder."""
 
-    def __init__(
-        self, builder: Builder, timeout: int, select: Selection | None, chunk_bytes: int, progress: Progress | None
-    ) -> None:
-        self.builder = builder
-        self._timeout = timeout
-        self._select = select
-        self._chunk_bytes = chunk_bytes
+    def __init__(self, job: Job, progress: Progress | None) -> None:
+        self.builder = Builder(job.tables)
+        self._job = job
         self._progress = progress
 
-    def file(self, capture: CaptureInput) -> FileFacts:
+    def file(self, capture: CaptureInput) -> FileReading:
         """Read one file."""
+        before, told = self.builder.taken, 0
         with open_capture(capture) as opened:
             facts, book = FileFacts(opened.name), AddressBook()
-            flows, identity = Flows(opened.name, book), _Identity()
-            before, seen = len(self.builder), 0
-            for segments in packets.segments(opened, facts, book, chunk_bytes=self._chunk_bytes):
+            flows, identity = Flows(opened.name, book, share=self._job.share), _Identity()
+            for segments in packets.segments(opened, facts, book, chunk_bytes=self._job.chunk_bytes):
                 identity.take(segments)
                 for conversation, events in flows.take(segments):
                     self._follow(conversation, events, flows, identity)
                 if self._progress is not None:
-                    self._progress(opened.name, facts.captured_bytes - seen)
-                    seen = facts.captured_bytes
+                    self._progress(facts.name, facts.captured_bytes - told)
+                    told = facts.captured_bytes
             for conversation, events in flows.finish():
                 self._follow(conversation, events, flows, identity)
-        _Notes(self.builder, facts, flows).write(found=len(self.builder) > before)
-        return facts
+        summary = flows.summary()
+        servers = {sample.number: _receiver(flows, sample) for sample in summary.samples}
+        return FileReading(facts, summary, servers, self.builder.taken - before)
 
     def _follow(self, conversation: Conversation, events: Iterable[Event], flows: Flows, identity: "_Identity") -> None:
         follower = conversation.follower
@@ -103,14 +139,11 @@ class _Reader:
             if follower.done:
                 conversation.done = True
         if conversation.over:
-            self._finish(follower, conversation.until or flows.clock, identity)
             conversation.follower = None
-
-    def _finish(self, follower: Follower, clock: int, identity: "_Identity") -> None:
-        account = follower.account
-        if account is None:
-            return
-        self.builder.add(rows.finish(account, clock, self._timeout, identity.digest()), self._select)
+            if follower.account is not None:
+                clock = conversation.until or flows.clock
+                done = rows.finish(follower.account, clock, self._job.timeout, identity.digest())
+                self.builder.add(done, self._job.select)
 
 
 class _Identity:
@@ -132,54 +165,50 @@ class _Identity:
         return self._hash.digest()
 
 
-class _Notes:
-    """Writes the notes of one file that belong to no handshake."""
-
-    def __init__(self, builder: Builder, facts: FileFacts, flows: Flows) -> None:
-        self._builder = builder
-        self._facts = facts
-        self._flows = flows
-
-    def write(self, found: bool) -> None:
-        """Write them all; `found`: the file holds a handshake."""
-        facts, summary = self._facts, self._flows.summary()
-        if facts.stopped_at is not None:
-            self._note("truncated_file", f"reading stopped at byte {facts.stopped_at}: {facts.stopped_why}")
-        for reason, count in sorted(facts.unread.items()):
-            self._note("unreadable_packets", f"{count} of {facts.packets} packets: {reason}")
-        for conflict in summary.conflicts:
-            detail = "a segment was sent again with other bytes; the first seen were used"
-            self._note("conflicting_retransmission", detail, stream=conflict.number, frame=conflict.frame)
-        for sample in summary.samples:
-            self._sample(sample)
-        if summary.dismissed_early:
-            detail = f"{summary.dismissed_early} conversations were dismissed undecided: too many waited at once"
-            self._note("cap_reached", detail)
-        if not found:
-            self._note("no_tls", _what_instead(facts, summary))
-
-    def _note(self, kind: str, detail: str, **where: int) -> None:
-        self._builder.note(kind, detail, capture=self._facts.name, **where)
-
-    def _sample(self, sample: Sample) -> None:
-        """Note a conversation without a hello that speaks records of TLS, or HTTP to a server that answers in TLS."""
-        where = {"stream": sample.number, "frame": sample.frame, "time": sample.time}
-        if sample.speaks == "records":
-            self._note("tls_without_hello", "TLS records, but no hello was captured: joined in mid-stream", **where)
-        elif self._builder.serves_tls(*self._server(sample)):
-            self._note("http_on_tls_port", "plain HTTP to a server that speaks TLS on this port", **where)
-
-    def _server(self, sample: Sample) -> tuple[str, int]:
-        opener, other = self._flows.endpoints(sample.number)
-        address, port = opener if sample.side else other
-        return rows.address(address), port
+def _receiver(flows: Flows, sample: Sample) -> tuple[str, int]:
+    """Address and port that a conversation's first speaker spoke to."""
+    opener, other = flows.endpoints(sample.number)
+    address, port = opener if sample.side else other
+    return rows.address(address), port
 
 
-def _what_instead(facts: FileFacts, summary: FlowFacts) -> str:
+# -- notes that belong to no handshake ----------------------------------------------------------------------------
+
+
+def _write_notes(builder: Builder, file: FileReading) -> None:
+    facts, flows = file.facts, file.flows
+    if facts.stopped_at is not None:
+        builder.note("truncated_file", f"reading stopped at byte {facts.stopped_at}: {facts.stopped_why}", facts.name)
+    for reason, count in sorted(facts.unread.items()):
+        builder.note("unreadable_packets", f"{count} of {facts.packets} packets: {reason}", facts.name)
+    for number, _, frame in flows.conflicts:
+        detail = "a segment was sent again with other bytes; the first seen were used"
+        builder.note("conflicting_retransmission", detail, facts.name, stream=number, frame=frame)
+    for sample in flows.samples:
+        _note_sample(builder, file, sample)
+    if flows.dismissed_early:
+        detail = f"{flows.dismissed_early} conversations were dismissed undecided: too many waited at once"
+        builder.note("cap_reached", detail, facts.name)
+    if not file.handshakes:
+        builder.note("no_tls", _what_instead(facts, flows), facts.name)
+
+
+def _note_sample(builder: Builder, file: FileReading, sample: Sample) -> None:
+    """Note a conversation without a hello that speaks records of TLS, or HTTP to a server that speaks TLS."""
+    where = {"stream": sample.number, "frame": sample.frame, "time": sample.time}
+    if sample.speaks == "records":
+        detail = "TLS records, but no hello was captured: joined in mid-stream"
+        builder.note("tls_without_hello", detail, file.facts.name, **where)
+    elif file.servers[sample.number] in builder.servers:
+        detail = "plain HTTP to a server that speaks TLS on this port"
+        builder.note("http_on_tls_port", detail, file.facts.name, **where)
+
+
+def _what_instead(facts: FileFacts, flows: FlowFacts) -> str:
     """What a file without a handshake holds."""
-    kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.most_common(TOP_PORTS)) or "none readable"
-    ports = ", ".join(f"{port} ({count})" for port, count in summary.ports.most_common(TOP_PORTS)) or "none"
+    kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.most_common(TOP)) or "none readable"
+    ports = ", ".join(f"{port} ({count})" for port, count in flows.ports.most_common(TOP)) or "none"
     return (
-        f"no TLS handshake found; {facts.packets} packets ({kinds}), {summary.conversations} TCP conversations, "
+        f"no TLS handshake found; {facts.packets} packets ({kinds}), {flows.conversations} TCP conversations, "
         f"top server ports: {ports}"
     )

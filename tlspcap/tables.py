@@ -13,6 +13,7 @@ from tlspcap.rows import Finished, Row
 from tlspcap.schema import TABLES, Column, Table
 from tlspcap.selection import Selection
 from tlspcap.tls import certificates
+from tlspcap.transport import Data
 
 MAX_SNIS = 100  # distinct names kept per certificate
 
@@ -33,6 +34,12 @@ class Columns:
         for name, value in row.items():
             cells[name].append(value)
         self.count += 1
+
+    def extend(self, other: "Columns") -> None:
+        """Take over the rows of the same table."""
+        for name, cells in other.cells.items():
+            self.cells[name].extend(cells)
+        self.count += other.count
 
     def frame(self) -> pd.DataFrame:
         """Build the DataFrame."""
@@ -83,38 +90,41 @@ class Builder:
                 raise ArgumentError(f"tables: no table {name!r}; there are {', '.join(TABLES)}")
         self.names = wanted
         self._columns = {name: Columns(TABLES[name]) for name in {*wanted, "handshakes"}}
-        self._parts = {name: parts for name, parts in _PARTS.items() if name in wanted}
         self._certificates = Presented() if "certificates" in wanted else None
-        self._servers: set[tuple[str, int]] = set()
-
-    def __len__(self) -> int:
-        """Handshakes taken so far."""
-        return self._columns["handshakes"].count
+        self.taken = 0  # handshakes, selected or not
+        self.servers: set[tuple[str, int]] = set()  # address and port of every server, selected or not
 
     def add(self, done: Finished, select: Selection | None = None) -> None:
         """Take one handshake, if it is selected."""
         row = rows.handshake_row(done)
-        self._servers.add((row["server_ip"], row["server_port"]))
+        self.taken += 1
+        self.servers.add((row["server_ip"], row["server_port"]))
         if select is not None and not select.keeps(row):
             return
         self._columns["handshakes"].add(row)
-        for name, parts in self._parts.items():
-            columns = self._columns[name]
-            for part in parts(done):
-                columns.add(part)
+        for name, parts in _PARTS.items():
+            if name in self._columns:
+                for part in parts(done):
+                    self._columns[name].add(part)
         if self._certificates is not None:
             self._certificates.add(done, row["sni"])
 
-    def serves_tls(self, address: str, port: int) -> bool:
-        """Whether some handshake went to this server, selected or not."""
-        return (address, port) in self._servers
-
-    def note(self, kind: str, detail: str, **where: Any) -> None:
-        """Take one note that belongs to no handshake; `where` holds capture, stream, frame, time."""
+    def note(self, kind: str, detail: str, capture: str | None = None, **where: int) -> None:
+        """Take one note that belongs to no handshake; `where` holds stream, frame, time."""
         if "notes" in self._columns:
             blank: Row = dict.fromkeys(schema.NOTES.names)
             del blank["handshake"]
-            self._columns["notes"].add(blank | {"transport": "tcp", "kind": kind, "detail": detail} | where)
+            told = {"transport": "tcp", "kind": kind, "detail": detail, "capture": capture}
+            self._columns["notes"].add(blank | told | where)
+
+    def merge(self, other: "Builder") -> None:
+        """Take over what another builder of the same tables gathered."""
+        for name, columns in self._columns.items():
+            columns.extend(other._columns[name])
+        if self._certificates is not None and other._certificates is not None:
+            self._certificates.merge(other._certificates)
+        self.taken += other.taken
+        self.servers |= other.servers
 
     def frames(self) -> dict[str, pd.DataFrame]:
         """Build the tables, handshakes numbered in order of time, then frame."""
@@ -154,12 +164,19 @@ class Presented:
         """Take the certificates of one handshake."""
         account = done.account
         for role, chain in (("server", account.chain), ("client", account.client_chain)):
-            for der in chain or ():
+            for place, der in enumerate(chain or ()):
                 key = (rows.fingerprint(der), role)
                 entry = self._seen.get(key)
                 if entry is None:
                     entry = self._seen[key] = _Presentation(der)
-                entry.seen(account.hello_first.time, sni)
+                entry.seen(account.hello_first, place, sni)
+
+    def merge(self, other: "Presented") -> None:
+        """Take over what was presented elsewhere."""
+        for key, entry in other._seen.items():
+            mine = self._seen.setdefault(key, entry)
+            if mine is not entry:
+                mine.merge(entry)
 
     def frame(self) -> pd.DataFrame:
         """Build the `certificates` table, in order of first appearance; `troubles` says what could not be read."""
@@ -169,7 +186,7 @@ class Presented:
         return columns.frame()
 
     def _rows(self) -> Iterator[Row]:
-        for (sha256, role), entry in sorted(self._seen.items(), key=lambda item: item[1].first):
+        for (sha256, role), entry in sorted(self._seen.items(), key=lambda item: item[1].order):
             facts = certificates.describe(entry.der)
             if facts.trouble:
                 self.troubles.append(f"certificate {sha256}: {facts.trouble}")
@@ -185,20 +202,37 @@ class Presented:
 
 
 class _Presentation:
-    """When and under which names one certificate was presented."""
+    """When and under which names one certificate was presented. The order of handshakes makes no difference."""
 
-    __slots__ = ("count", "der", "first", "last", "snis")
+    __slots__ = ("count", "der", "first", "last", "order", "snis")
 
     def __init__(self, der: bytes) -> None:
         self.der, self.count = der, 0
         self.first, self.last = (1 << 63) - 1, -(1 << 63)
+        self.order = (self.first, 0, 0)  # time and frame of the first hello, place in the chain
         self.snis: set[str] = set()
 
-    def seen(self, time: int, sni: str | None) -> None:
+    def seen(self, hello: Data, place: int, sni: str | None) -> None:
+        """Take one handshake that presented it."""
         self.count += 1
-        self.first, self.last = min(self.first, time), max(self.last, time)
-        if sni is not None and len(self.snis) < MAX_SNIS:
-            self.snis.add(sni)
+        self.first, self.last = min(self.first, hello.time), max(self.last, hello.time)
+        self.order = min(self.order, (hello.time, hello.frame, place))
+        if sni is not None:
+            self._named(sni)
+
+    def merge(self, other: "_Presentation") -> None:
+        """Take over what was seen elsewhere."""
+        self.count += other.count
+        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+        self.order = min(self.order, other.order)
+        for sni in other.snis:
+            self._named(sni)
+
+    def _named(self, sni: str) -> None:
+        """Keep a name; of too many, those that sort first."""
+        self.snis.add(sni)
+        if len(self.snis) > MAX_SNIS:
+            self.snis.remove(max(self.snis))
 
 
 _PARTS = {

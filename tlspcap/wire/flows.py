@@ -63,8 +63,10 @@ class Flows:
     []
     """
 
-    def __init__(self, capture: str, book: AddressBook) -> None:
+    def __init__(self, capture: str, book: AddressBook, share: tuple[int, int] = (0, 1)) -> None:
+        """Number and count all conversations; follow those whose number is share[0] modulo share[1]."""
         self.capture = capture
+        self._share = share
         self.clock = 0  # ns, the largest time of a segment so far
         self._book = book
         self._numbering = Numbering()
@@ -83,7 +85,7 @@ class Flows:
             return
         numbered = self._numbering.number(segments)
         clock = np.maximum.accumulate(np.maximum(segments.time, self.clock))
-        waited = self._undecided.look(segments, numbered, clock)
+        waited = self._own(self._undecided.look(segments, numbered, clock))
         self._begin(waited)
         self.clock = int(clock[-1])
         self._facts.segments += len(segments)
@@ -116,6 +118,13 @@ class Flows:
     def _address(self, endpoint: int) -> tuple[bytes, int]:
         """Return address and port of an endpoint."""
         return self._book.bytes(endpoint >> PORT_BITS), endpoint & PORT_MASK
+
+    def _own(self, found: dict[int, Blocks]) -> dict[int, Blocks]:
+        """Keep what is of this share; what is of another is as good as over."""
+        index, count = self._share
+        others = [number for number in found if number % count != index]
+        self._undecided.table["state"][others] = OVER
+        return {number: blocks for number, blocks in found.items() if number % count == index} if others else found
 
     def _begin(self, found: Iterable[int]) -> None:
         """Begin to follow conversations that turned out to be TLS."""
