@@ -1,7 +1,7 @@
 """Captures that once went wrong, or might: each with what must be said of it, in a JSON file of the same name.
 
 `claim` is what the capture shows, `known_from` who knows that it is true, `handshakes` lists for every row of the
-handshakes table the columns that matter, and `notes` the kinds of notes, in order. CONTRIBUTING.md tells how to add one.
+handshakes table the columns that matter, `notes` the kinds of notes, in order. CONTRIBUTING.md tells how to add one.
 """
 
 import json
