@@ -17,7 +17,7 @@ ROOMS = {
     "wire": ("wire",),
     "tls": ("tls",),
     "tables": ("schema", "rows", "tables", "selection"),
-    "reading": ("reading",),
+    "reading": ("reading", "spread"),
     "measures": ("grouping", "failures", "latency"),
     "plots": ("plots",),
     "report": ("report", "explain", "export"),
