@@ -84,7 +84,7 @@ class Conversation:
     packets: int = 0
     done: bool = False  # set by the consumer: no more bytes are wanted (see `wire.flows`)
     over: bool = False  # set by wire: no further event will come
-    until: int = 0  # ns, the capture's clock where it was replaced by a new one of its ports; 0: it was not
+    until: int = 0  # ns, the capture's clock where it ended by time or was replaced; 0: at the end of the capture
     follower: object = field(default=None, repr=False)  # the consumer's own state, kept here for it
 
     def side(self, number: int) -> Endpoint:

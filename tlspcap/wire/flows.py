@@ -90,10 +90,20 @@ class Flows:
         self.clock = int(clock[-1])
         self._facts.segments += len(segments)
         self._facts.payload += int(segments.length.sum())
-        replaced = {number for number in numbered.replaced if number in self._followed}
+        replaced = self._replaced(numbered, clock)
         yield from self._work(segments, numbered, clock, replaced, waited)
-        ended = [at for at, streams in self._followed.items() if at in replaced or self.clock > streams.deadline]
-        yield from self._end(ended)
+        late = [at for at, streams in self._followed.items() if self.clock > streams.deadline]
+        for number in late:
+            conversation = self._followed[number].conversation
+            conversation.until = conversation.until or self._followed[number].deadline
+        yield from self._end({*late, *(replaced & self._followed.keys())})
+
+    def _replaced(self, numbered: Numbered, clock: Int64) -> set[int]:
+        """Note on followed conversations that a newer one of the same endpoints ended when that was; return them."""
+        ended = {number: row for number, row in numbered.replaced.items() if number in self._followed}
+        for number, row in ended.items():
+            self._followed[number].conversation.until = int(clock[row])
+        return set(ended)
 
     def finish(self) -> Iterator[tuple[Conversation, Iterator[Event]]]:
         """End what is still open, after the last chunk: yield each conversation with its last events."""

@@ -52,7 +52,7 @@ class Numbered(NamedTuple):
     number: Int64  # conversation number of each segment
     side: Int64  # 0 where the opener sent it: the SYN's sender, else a SYN-ACK's receiver, else who was seen first
     begun: Int64  # row of the first segment of each conversation that began here, in order of their numbers
-    replaced: list[int]  # conversations that a newer one of the same endpoints ended
+    replaced: dict[int, int]  # conversations that a newer one of the same endpoints ended, and the row that began it
 
 
 class _Units(NamedTuple):
@@ -104,7 +104,7 @@ class Numbering:
         ends = {"low": lows[pair], "high": highs[pair], "opener_low": opener_low}
         self.table.append(len(begun), low_first=-1, high_first=-1, **ends)
         self._remember(number, told)
-        replaced = self._register([keys[at] for at in pair.tolist()])
+        replaced = self._register([keys[at] for at in pair.tolist()], begun.tolist())
         numbers = number[units.unit]
         side = (from_low != self.table["opener_low"][numbers]).astype(np.int64)
         return Numbered(numbers, side, begun, replaced)
@@ -184,12 +184,13 @@ class Numbering:
             units = np.flatnonzero(told.synacks[:, side] >= 0)
             column[number[units]] = told.synacks[units, side]
 
-    def _register(self, keys: list[int]) -> list[int]:
-        """Make the conversations begun last the newest of their endpoints; return those they replace."""
-        replaced = []
-        for number, key in enumerate(keys, start=self.table.rows - len(keys)):
+    def _register(self, keys: list[int], rows: list[int]) -> dict[int, int]:
+        """Make the conversations begun last the newest of their endpoints; return those they replace, by row."""
+        replaced = {}
+        first = self.table.rows - len(keys)
+        for number, (key, row) in enumerate(zip(keys, rows, strict=True), start=first):
             if key in self._newest:
-                replaced.append(self._newest[key])
+                replaced[self._newest[key]] = row
             self._newest[key] = number
         return replaced
 
