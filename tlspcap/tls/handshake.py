@@ -75,17 +75,18 @@ class Follower:
         elif self.done:
             self._late(half, data)
         else:
-            if len(account.turns) < MAX_TURNS:
-                account.turns.append((data.time, data.side))
-            if account.answer is None and half.role == SERVER and account.hello_last is not None:
-                account.answer = data
             self._read(account, half, data)
 
     def _read(self, account: Account, half: "_Half", data: Data) -> None:
-        for record in half.reader.feed(data):
+        if len(account.turns) < MAX_TURNS:
+            account.turns.append((data.time, data.side))
+        if account.answer is None and half.role == SERVER and account.hello_last is not None:
+            account.answer = data
+        reader = half.reader
+        for record in reader.feed(data):
             self._record(account, half, record)
-        if half.reader.stray is not None and account.stray is None:
-            self._stray(account, half.role, half.reader.stray)
+        if reader.stray is not None and account.stray is None:
+            self._stray(account, half.role, reader.stray)
         if half.seen.after and not self.done and _settled(account):
             self.done = True
 
@@ -142,7 +143,7 @@ class Follower:
             return
         if side.finished is not None or (account.is_tls13 and account.server_hello is not None):
             side.after += 1
-        sealed = _is_sealed(account, side, kind)
+        sealed = kind == APPLICATION_DATA or _is_sealed(account, side, kind)
         account.records.append(SeenRecord(record, role, sealed))
         if kind == APPLICATION_DATA:
             _sealed_data(account, role, side, record)
@@ -213,8 +214,6 @@ def _settled(account: Account) -> bool:
 
 def _is_sealed(account: Account, side: SideAccount, content_type: int) -> bool:
     """By record type in TLS 1.3, by ChangeCipherSpec before it (RFC 8446 5.2, RFC 5246 7.1); never by length."""
-    if content_type == APPLICATION_DATA:
-        return True
     if side.change_cipher_spec is None or account.is_tls13 or content_type == CHANGE_CIPHER_SPEC:
         return False
     return account.suite is None or account.suite.encryption != "NULL"
