@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
 FOREIGN = {"tls": {"numpy", "pandas", "dpkt"}}
 
 # Heavy, or optional: imported by the function that needs it, never when a module is loaded.
-LAZY = {"matplotlib", "scapy", "dask", "distributed", "pyarrow"}
+LAZY = {"matplotlib", "scapy", "dask", "distributed", "pyarrow", "zstandard", "lz4"}
 
 
 class Import(NamedTuple):

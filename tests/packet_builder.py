@@ -70,14 +70,16 @@ def pcap(
     nanoseconds: bool = False,
     wires: Iterable[int] | None = None,
     start: int = 1_700_000_000,
+    kuznetzov: bool = False,
 ) -> bytes:
-    """Build a classic pcap file: packets a millisecond apart."""
+    """Build a classic pcap file: packets a millisecond apart; Kuznetzov's has 8 more bytes before each."""
     frames = list(frames)
-    magic = 0xA1B23C4D if nanoseconds else 0xA1B2C3D4
+    magic = 0xA1B2CD34 if kuznetzov else 0xA1B23C4D if nanoseconds else 0xA1B2C3D4
+    more = struct.pack(order + "IHBB", 2, 0x0800, 4, 0) if kuznetzov else b""
     out = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 262144, link)
     unit = 1_000_000 if nanoseconds else 1000
     for at, (frame, wire) in enumerate(zip(frames, wires or map(len, frames), strict=True)):
-        out += struct.pack(order + "IIII", start + at // 1000, at % 1000 * unit, len(frame), wire) + frame
+        out += struct.pack(order + "IIII", start + at // 1000, at % 1000 * unit, len(frame), wire) + more + frame
     return out
 
 

@@ -5,11 +5,18 @@ import gzip
 import io
 import lzma
 import os
+import struct
 import sys
 import threading
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
+import lz4.frame
 import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from packet_builder import ethernet, ipv4, pcap, pcapng, scan, tcp
 
 from tlspcap.errors import ArgumentError, CaptureError, NotACapture
@@ -17,7 +24,14 @@ from tlspcap.wire.files import Opened, Window, open_capture, sources
 
 FRAMES = [ethernet(ipv4(tcp(bytes([at]) * 1000, seq=at))) for at in range(50)]
 WHOLE = pcap(FRAMES)
-PACKERS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": zstandard.compress,
+    "lz4": lz4.frame.compress,
+    "pzstd": lambda data: struct.pack("<II", 0x184D2A50, 4) + bytes(4) + zstandard.compress(data),
+}
 
 
 class Dribble(io.RawIOBase):
@@ -57,7 +71,7 @@ def read_all(opened: Opened) -> bytes:
 
 @pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
 def test_packed_captures_are_told_by_content(pack, tmp_path: Path) -> None:
-    """gzip, bzip2 and xz are unpacked whatever the file is called."""
+    """gzip, bzip2, xz, zstd and lz4 are unpacked whatever the file is called."""
     path = tmp_path / "capture"
     path.write_bytes(pack(WHOLE))
     assert scan(path)[0] == scan(WHOLE)[0]
@@ -74,9 +88,60 @@ def test_a_cut_packed_capture_keeps_what_could_be_unpacked(pack) -> None:
     assert facts.stopped_at == 24 + len(rows) * (16 + len(noise[0]))
 
 
-def test_packed_members_one_after_the_other_are_one_capture() -> None:
-    """Files that were packed in parts and put together unpack as one."""
-    assert scan(gzip.compress(WHOLE[:333]) + gzip.compress(WHOLE[333:]))[0] == scan(WHOLE)[0]
+@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
+@pytest.mark.parametrize("padding", [b"", bytes(700)])
+def test_packed_members_one_after_the_other_are_one_capture(pack, padding: bytes) -> None:
+    """Files that were packed in parts and put together unpack as one, also with zeros between and behind them."""
+    rows, facts = scan(pack(WHOLE[:333]) + pack(b"") + padding + pack(WHOLE[333:]) + padding)
+    assert rows == scan(WHOLE)[0]
+    assert facts.stopped_at is None
+
+
+@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
+def test_a_cut_member_keeps_the_members_before_it(pack) -> None:
+    """Where the last of several members is cut short, all that the others hold is there."""
+    first = pcap(FRAMES[:20])
+    rows, facts = scan(pack(first) + pack(WHOLE[len(first) :])[:9])
+    assert rows == scan(WHOLE)[0][:20]
+    assert facts.stopped_at == len(first)
+    assert "it ends before its end mark" in facts.stopped_why
+
+
+@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
+def test_garbage_behind_a_packed_capture_costs_nothing_before_it(pack) -> None:
+    """What follows the last member and is no member is said, and all before it is there."""
+    rows, facts = scan(pack(WHOLE) + b"no member of anything" * 9)
+    assert rows == scan(WHOLE)[0]
+    assert facts.stopped_at == len(WHOLE)
+    assert "packed data is broken" in facts.stopped_why
+
+
+@settings(max_examples=120)
+@given(
+    pack=st.sampled_from(sorted(PACKERS)),
+    changes=st.lists(st.tuples(st.integers(0, 9_999), st.integers(0, 255)), max_size=4),
+    end=st.integers(0, 9_999),
+)
+def test_damaged_packed_captures_raise_nothing_but_the_documented_errors(pack: str, changes, end: int) -> None:
+    """A packed capture with bytes changed anywhere, and cut anywhere, is read as far as it goes."""
+    damaged = bytearray(PACKERS[pack](WHOLE))
+    for at, value in changes:
+        damaged[at % len(damaged)] = value
+    try:
+        scan(bytes(damaged[: end % len(damaged) + 1]))
+    except CaptureError:
+        return
+
+
+def test_an_xz_header_cannot_ask_for_any_memory() -> None:
+    """A dictionary of 4 GB, which a few bytes can ask for, is refused in words."""
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}]
+    packed = bytearray(lzma.compress(WHOLE, filters=filters))
+    at = packed.index(b"\x21\x01", 12) + 2  # the block header's LZMA2 filter: id, size of properties, dictionary size
+    packed[at] = 40
+    packed[20:24] = struct.pack("<I", zlib.crc32(packed[12:20]))
+    with pytest.raises(NotACapture, match=r"packed data is broken.*[Mm]emory"):
+        scan(bytes(packed))
 
 
 def test_a_stream_may_give_its_bytes_one_by_one() -> None:
@@ -177,11 +242,13 @@ def test_what_is_not_there_is_said_in_one_line(name: str, said: str, tmp_path: P
         (b"", "empty"),
         (gzip.compress(b""), "nothing is in it"),
         (b"12:01:02.000 IP 192.0.2.1.49152 > 198.51.100.2.443: Flags [S]", "looks like text"),
-        (b"\x28\xb5\x2f\xfd" + bytes(50), "zstd -dc"),
-        (b"\x04\x22\x4d\x18" + bytes(50), "lz4 -dc"),
+        (b"\x28\xb5\x2f\xfd" + b"\xff" * 50, "packed data is broken"),
+        (b"\x04\x22\x4d\x18" + bytes(50), "packed data is broken"),
+        (b"\x02\x21\x4c\x18" + bytes(50), "lz4 -dc"),
+        (b"7z\xbc\xaf" + bytes(50), "7-Zip"),
+        (b"\x1c\x00\x01\xac" + bytes(50), "editcap"),
         (b"PK\x03\x04" + bytes(50), "zip archive"),
         (b"snoop\0\0\0" + bytes(50), "editcap"),
-        (b"\x34\xcd\xb2\xa1" + bytes(50), "editcap"),
         (b"\x7fELF" + bytes(50), "7f 45 4c 46"),
         (b"\x1f\x8b" + bytes(50), "packed data is broken"),
         (gzip.compress(b"notes"), "looks like text"),

@@ -25,14 +25,18 @@ MANY = [bytes([at % 251]) * (at * 7919 % 1500) for at in range(400)]
     start=st.sampled_from([1_700_000_000, 65_535, 0, 0x01010101]),
     lure=st.booleans(),
     cut=st.integers(0, 40),
+    long=st.booleans(),
 )
-def test_walking_in_pieces_finds_what_walking_singly_finds(order, piece: int, start: int, lure: bool, cut: int) -> None:
+def test_walking_in_pieces_finds_what_walking_singly_finds(
+    order, piece: int, start: int, lure: bool, cut: int, long: bool
+) -> None:
     """However a window is cut into pieces, and whatever in the payload looks like a header, the offsets are equal."""
     inner = pcap(MANY[:30], order=order, start=start)[24:]
-    raw = bytearray(pcap([frame + inner * lure for frame in MANY[:60]] + MANY, order=order, start=start))
-    end = len(raw) - cut
-    singly, behind = Walker(order)._singly(raw, 24, end - 15)
-    offsets, position = Walker(order, piece).walk(raw, 24, end)
+    frames = [frame + inner * lure for frame in MANY[:60]] + MANY
+    raw = bytearray(pcap(frames, order=order, start=start, kuznetzov=long))
+    end, header = len(raw) - cut, 24 if long else 16
+    singly, behind = Walker(order, header=header)._singly(raw, 24, end - header + 1)
+    offsets, position = Walker(order, piece, header).walk(raw, 24, end)
     assert (offsets.tolist(), position) == (singly, behind)
 
 
@@ -54,6 +58,18 @@ def test_all_four_magics_give_the_same_segments_and_times(order: str, nanosecond
     assert [row.time for row in rows] == [1_700_000_000_000_000_000 + at * 1_000_000 for at in range(5)]
     assert (facts.first_time, facts.last_time) == (rows[0].time, rows[-1].time)
     assert facts.stopped_at is None
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("chunk_bytes", [64, 1 << 20])
+def test_kuznetzovs_longer_packet_headers_give_the_same_segments(order: str, chunk_bytes: int) -> None:
+    """The patched libpcap's variant reads as the plain file, in both byte orders, and cut short as well."""
+    capture = pcap(FRAMES, order=order, kuznetzov=True)
+    rows, facts = scan(capture, chunk_bytes=chunk_bytes)
+    assert rows == scan(WHOLE)[0]
+    assert facts.stopped_at is None
+    rows, facts = scan(capture[:-1], chunk_bytes=chunk_bytes)
+    assert (len(rows), facts.stopped_at) == (4, STARTS[4] + 4 * 8)
 
 
 def test_times_after_2038_are_read() -> None:

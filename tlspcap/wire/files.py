@@ -3,46 +3,51 @@
 Nothing seeks, so a pipe is read like a file, once. What the bytes mean is for `pcap` and `pcapng` to say.
 """
 
-import bz2
 import glob
-import gzip
 import io
-import lzma
 import re
 import sys
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import IO, Any, NamedTuple, Self, cast
 
 import numpy as np
 
 from tlspcap.errors import ArgumentError, CaptureError, NotACapture
 from tlspcap.wire.columns import Bytes
+from tlspcap.wire.packing import BrokenPacking, Unpacked, packing_of
 
 CHUNK_BYTES = 32 << 20
 LARGEST_CHUNK = 16 << 20  # one packet or block may make a smaller window grow to this size, never further
 PADDING = 64  # readable bytes behind the window's end, so that reading a short header never runs out of the buffer
-_UNPACK_BYTES = 1 << 18  # unpacked at a time, so that a broken stream loses nothing that came before
 
-PCAP_MAGICS = {  # first four bytes -> byte order for struct, nanoseconds per unit of the time's fraction
-    b"\xd4\xc3\xb2\xa1": ("<", 1000),
-    b"\xa1\xb2\xc3\xd4": (">", 1000),
-    b"\x4d\x3c\xb2\xa1": ("<", 1),
-    b"\xa1\xb2\x3c\x4d": (">", 1),
+class PcapFormat(NamedTuple):
+    """What the first four bytes of a classic pcap tell of the rest."""
+
+    order: str  # byte order for struct
+    fraction: int  # nanoseconds per unit of the time's fraction
+    header: int = 16  # bytes before each packet
+
+
+PCAP_MAGICS = {
+    b"\xd4\xc3\xb2\xa1": PcapFormat("<", 1000),
+    b"\xa1\xb2\xc3\xd4": PcapFormat(">", 1000),
+    b"\x4d\x3c\xb2\xa1": PcapFormat("<", 1),
+    b"\xa1\xb2\x3c\x4d": PcapFormat(">", 1),
+    # Kuznetzov's patched libpcap: interface, protocol and packet type stand behind the lengths.
+    b"\x34\xcd\xb2\xa1": PcapFormat("<", 1000, 24),
+    b"\xa1\xb2\xcd\x34": PcapFormat(">", 1000, 24),
 }
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"  # a Section Header Block's type reads the same in both byte orders
-_UNPACKERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
-_BROKEN_PACKING = (EOFError, zlib.error, lzma.LZMAError, OSError)
 _HINTS = {  # how files begin that people mistake for captures, and what to try
-    b"\x28\xb5\x2f\xfd": "it is packed with zstd: unpack it first, or pipe it in: zstd -dc FILE | tlspcap report -",
-    b"\x04\x22\x4d\x18": "it is packed with lz4: unpack it first, or pipe it in: lz4 -dc FILE | tlspcap report -",
+    b"\x02\x21\x4c\x18": "it is in lz4's old format: unpack it first, or pipe it in: lz4 -dc FILE | tlspcap report -",
+    b"\x37\x7a\xbc\xaf": "it is a 7-Zip archive: unpack it first",
     b"PK\x03\x04": "it is a zip archive: unpack it first",
     b"snoop\x00": "it is a Solaris snoop file: convert it with editcap -F pcapng FILE NEW",
-    b"\x34\xcd\xb2\xa1": "it is in a patched libpcap's format: convert it with editcap -F pcapng FILE NEW",
-    b"\xa1\xb2\xcd\x34": "it is in a patched libpcap's format: convert it with editcap -F pcapng FILE NEW",
+    b"\x1c\x00\x01\xac": "it is in an Ixia format: convert it with editcap -F pcapng FILE NEW",
+    b"\xac\x01\x00\x1c": "it is in an Ixia format: convert it with editcap -F pcapng FILE NEW",
 }
 HEAD_BYTES = 6  # the longest of the magics above
 
@@ -58,9 +63,9 @@ class Opened(AbstractContextManager["Opened"]):
         self._closing = ExitStack()
         head = _read_head(name, stream)
         whole = _Rejoined(head, stream)
-        unpack = next((opener for magic, opener in _UNPACKERS.items() if head.startswith(magic)), None)
-        self.packed = unpack is not None
-        self._stream: Any = unpack(io.BufferedReader(whole)) if unpack else whole
+        packing = packing_of(head)
+        self.packed = packing is not None
+        self._stream: Unpacked | _Rejoined = Unpacked(packing, whole) if packing else whole
         if not head:
             raise CaptureError(f"{name}: the file is empty; was the capture stopped before its first packet?")
 
@@ -69,19 +74,17 @@ class Opened(AbstractContextManager["Opened"]):
         filled = 0
         while filled < len(view) and not self.trouble:
             try:
-                count = self._read_some(view[filled:])
-            except _BROKEN_PACKING as error:
-                self.trouble = f"{'the packed data is broken' if self.packed else 'reading failed'}: {error}"
+                count = self._stream.readinto(view[filled:])
+            except BrokenPacking as error:
+                self.trouble = f"the packed data is broken: {error}"
+                break
+            except OSError as error:
+                self.trouble = f"reading failed: {error}"
                 break
             if not count:
                 break
             filled += count
         return filled
-
-    def _read_some(self, view: memoryview) -> int:
-        if self.packed:  # readinto1 gives what one step unpacked, where readinto would lose it to a later error
-            return cast(int, self._stream.readinto1(view[:_UNPACK_BYTES]))
-        return cast(int, self._stream.readinto(view))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,6 +1,7 @@
 """Classic pcap files: a 24-byte header, then for each packet 16 bytes of header and what was captured of it.
 
-draft-ietf-opsawg-pcap. All four magics: microseconds or nanoseconds, in either byte order.
+draft-ietf-opsawg-pcap. Microseconds or nanoseconds, in either byte order; also Kuznetzov's variant, whose packet
+headers are longer.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ import numpy.typing as npt
 from tlspcap.errors import CaptureError
 from tlspcap.wire.columns import MAX_PACKET, FileFacts, Int64, Packets, gather
 from tlspcap.wire.files import PCAP_MAGICS, Window
-from tlspcap.wire.walk import HEADER as PACKET_HEADER
 from tlspcap.wire.walk import Walker
 
 FILE_HEADER = 24
@@ -28,10 +28,10 @@ class PcapReader:
         if not window.need(FILE_HEADER):
             raise CaptureError(f"{facts.name}: cut inside the pcap file header ({window.left} of {FILE_HEADER} bytes)")
         self._window, self._facts = window, facts
-        self._order, self._fraction = PCAP_MAGICS[bytes(window.raw[:4])]
+        self._order, self._fraction, self._packet_header = PCAP_MAGICS[bytes(window.raw[:4])]
         self._link = Struct(self._order + "I").unpack_from(window.raw, 20)[0] & LINK_TYPE
         self._header = np.dtype([(name, self._order + "u4") for name in ("seconds", "fraction", "captured", "wire")])
-        self._walker = Walker(self._order)
+        self._walker = Walker(self._order, header=self._packet_header)
         self._captured = Struct(self._order + "I").unpack_from
         window.position = FILE_HEADER
 
@@ -45,14 +45,14 @@ class PcapReader:
     def _packet_follows(self) -> bool:
         """Have the next packet wholly in memory, or say in the facts why there is none."""
         window = self._window
-        if not window.need(PACKET_HEADER):
+        if not window.need(self._packet_header):
             if window.left or window.trouble:
                 self._facts.stop(window.offset, window.trouble or "the file ends inside a packet header")
             return False
         captured = self._captured(window.raw, window.position + 8)[0]
         if captured > MAX_PACKET:
             self._facts.stop(window.offset, f"a packet header claims {captured} captured bytes: the file is damaged")
-        elif not window.need(PACKET_HEADER + captured):
+        elif not window.need(self._packet_header + captured):
             self._facts.stop(window.offset, window.trouble or "the file ends inside a packet")
         else:
             return True
@@ -69,7 +69,7 @@ class PcapReader:
             offsets, position = offsets[:ROWS], int(offsets[ROWS])
         header = gather(window.buffer, offsets, self._header)
         captured = header["captured"].astype(np.int64)
-        bad = np.flatnonzero((captured > MAX_PACKET) | (offsets + PACKET_HEADER + captured > window.end))
+        bad = np.flatnonzero((captured > MAX_PACKET) | (offsets + self._packet_header + captured > window.end))
         good = slice(bad[0] if len(bad) else None)
         window.position = int(offsets[bad[0]]) if len(bad) else position
         return self._packets(offsets[good], captured[good], header[good], frame)
@@ -79,7 +79,7 @@ class PcapReader:
         return Packets(
             buffer=self._window.buffer,
             first_frame=frame,
-            start=offsets + PACKET_HEADER,
+            start=offsets + self._packet_header,
             captured=captured,
             wire=np.maximum(header["wire"].astype(np.int64), captured),
             time=seconds * 1_000_000_000 + fraction * self._fraction,

@@ -19,10 +19,10 @@ _FEWEST_PIECES = 16  # below that, walking singly is as fast
 
 
 class Walker:
-    """Walks the packet headers of one file; `order` is its byte order for struct."""
+    """Walks the packet headers of one file; `order` is its byte order for struct, `header` the size of each."""
 
-    def __init__(self, order: str, piece: int = PIECE) -> None:
-        self._order, self._piece = order, piece
+    def __init__(self, order: str, piece: int = PIECE, header: int = HEADER) -> None:
+        self._order, self._piece, self._header = order, piece, header
         self._number = Struct(order + "I").unpack_from
         # The upper half of the seconds is the same for 18 hours: headers are looked for by those two bytes.
         self._mark_at = 2 if order == "<" else 0
@@ -32,18 +32,18 @@ class Walker:
 
         Lengths are trusted, whatever they are: the caller looks for the first that is impossible.
         """
-        stop = end - HEADER + 1  # of the places where a header can begin
+        stop = end - self._header + 1  # of the places where a header can begin
         if stop - position < _FEWEST_PIECES * self._piece:
             found, position = self._singly(raw, position, stop)
             return np.array(found, dtype=np.int64), position
         return self._in_pieces(raw, position, stop)
 
     def _singly(self, raw: bytearray, position: int, stop: int) -> tuple[list[int], int]:
-        number, found = self._number, list[int]()
+        number, header, found = self._number, self._header, list[int]()
         append = found.append
         while position < stop:
             append(position)
-            position += HEADER + number(raw, position + 8)[0]
+            position += header + number(raw, position + 8)[0]
         return found, position
 
     def _in_pieces(self, raw: bytearray, position: int, stop: int) -> tuple[Int64, int]:
@@ -76,8 +76,8 @@ class Walker:
         """Tell whether two further headers follow a possible one, as far as `raw` reaches."""
         for _ in range(2):
             captured = self._number(raw, at + 8)[0]
-            at += HEADER + captured
-            if captured > MAX_PACKET or at + HEADER > len(raw):
+            at += self._header + captured
+            if captured > MAX_PACKET or at + self._header > len(raw):
                 return bool(captured <= MAX_PACKET)
             if not raw.startswith(mark, at + self._mark_at):
                 return False
@@ -91,7 +91,7 @@ class Walker:
         steps = [np.empty(0, dtype=np.int64)]
         while len(walking):
             steps.append(at)
-            at = at + HEADER + captured[at + 8]
+            at = at + self._header + captured[at + 8]
             on = at < until
             if not on.all():
                 ends[walking[~on]] = at[~on]

@@ -1,0 +1,131 @@
+"""Packed files: gzip, bzip2, xz, zstd and lz4, told by their first bytes, unpacked piece by piece as they are read.
+
+A stream may be of several members, one behind the other, as `cat` makes them. What was unpacked before a break is
+given out before the break is told. Python's own file classes will not do: they lose what the step that fails unpacked.
+"""
+
+import bz2
+import io
+import lzma
+import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+_READ_BYTES = 1 << 16  # read from the file at once
+_XZ_MEMORY = 1 << 28  # bytes; `xz -9` needs a quarter of it, and a crafted header could ask for 4 GB
+
+
+class BrokenPacking(Exception):
+    """Packed data that ends too early or makes no sense; never leaves `wire`."""
+
+
+class Unpacking(NamedTuple):
+    """How one format is unpacked."""
+
+    start: Callable[[], Any]  # makes an object with decompress(bytes), eof and unused_data, for one member
+    errors: tuple[type[Exception], ...]
+
+
+class Packing(NamedTuple):
+    """One format. A damaged stream loses no more than what `piece` packed bytes hold."""
+
+    name: str
+    magic: bytes
+    piece: int  # packed bytes unpacked at once: bounds the memory, since zstd may pack 128 KB into 4 bytes
+    load: Callable[[], Unpacking]  # imports what is needed
+
+
+def _gzip() -> Unpacking:
+    return Unpacking(lambda: zlib.decompressobj(wbits=31), (zlib.error,))
+
+
+def _bzip2() -> Unpacking:
+    return Unpacking(bz2.BZ2Decompressor, (OSError,))
+
+
+def _xz() -> Unpacking:
+    return Unpacking(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY), (lzma.LZMAError,))
+
+
+def _zstd() -> Unpacking:
+    import zstandard
+
+    return Unpacking(lambda: zstandard.ZstdDecompressor().decompressobj(), (zstandard.ZstdError,))
+
+
+def _lz4() -> Unpacking:
+    import lz4.frame
+
+    return Unpacking(lz4.frame.LZ4FrameDecompressor, (RuntimeError,))
+
+
+PACKINGS = (
+    Packing("gzip", b"\x1f\x8b", 4096, _gzip),  # RFC 1952 2.3.1
+    Packing("bzip2", b"BZh", 4096, _bzip2),
+    Packing("xz", b"\xfd7zXZ\x00", 4096, _xz),
+    Packing("zstd", b"\x28\xb5\x2f\xfd", 512, _zstd),  # RFC 8878 3.1.1
+    Packing("zstd", b"\x50\x2a\x4d\x18", 512, _zstd),  # pzstd begins with a skippable frame (RFC 8878 3.1.2)
+    Packing("lz4", b"\x04\x22\x4d\x18", 4096, _lz4),
+)
+
+
+def packing_of(head: bytes) -> Packing | None:
+    r"""Tell the format of packed data by its first bytes; None where it is not packed.
+
+    >>> packing_of(b"\x1f\x8b\x08").name, packing_of(b"\xd4\xc3\xb2\xa1")
+    ('gzip', None)
+    """
+    return next((packing for packing in PACKINGS if head.startswith(packing.magic)), None)
+
+
+class Unpacked:
+    """The unpacked bytes of a packed stream."""
+
+    def __init__(self, packing: Packing, stream: io.RawIOBase) -> None:
+        self._packing, self._stream = packing, stream
+        self._unpacking = packing.load()
+        self._member: Any = self._unpacking.start()
+        self._fresh = False  # at the beginning of a member that need not follow
+        self._packed, self._at = memoryview(b""), 0  # read from the stream, and what of it was used
+        self._ready = memoryview(b"")  # unpacked, and not yet given out
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill some of a buffer and return how many bytes; 0 at the end.
+
+        Raises BrokenPacking where the packed data ends too early or is damaged.
+        """
+        while not self._ready and self._packed_follows():
+            self._ready = memoryview(self._unpack())
+        count = min(len(view), len(self._ready))
+        view[:count] = self._ready[:count]
+        self._ready = self._ready[count:]
+        return count
+
+    def _packed_follows(self) -> bool:
+        """Have packed bytes at hand; False where the data ends as it should."""
+        if self._at == len(self._packed):
+            self._packed, self._at = memoryview(self._stream.read(_READ_BYTES) or b""), 0
+        if not self._packed and not self._fresh:
+            raise BrokenPacking("it ends before its end mark")
+        return len(self._packed) > 0
+
+    def _unpack(self) -> bytes:
+        """Unpack the next piece; begin the next member where one ends."""
+        piece = self._packed[self._at : self._at + self._packing.piece]
+        self._at += len(piece)
+        if self._fresh and not (piece := _without_padding(piece)):
+            return b""
+        self._fresh = False
+        try:
+            unpacked: bytes = self._member.decompress(piece)
+        except self._unpacking.errors as error:
+            raise BrokenPacking(str(error)) from error
+        if self._member.eof:
+            self._at -= len(self._member.unused_data or b"")
+            self._member, self._fresh = self._unpacking.start(), True
+        return unpacked
+
+
+def _without_padding(piece: memoryview) -> memoryview:
+    """Pass over zeros between and behind members, as tapes and xz leave them."""
+    return piece[len(piece) - len(bytes(piece).lstrip(b"\0")) :]
