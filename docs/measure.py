@@ -35,11 +35,10 @@ HEAD = (
 
 
 class Run(NamedTuple):
-    """What one run of a program took."""
+    """What one run of a program took, in seconds."""
 
-    wall: float  # s
-    cpu: float  # s, of the process and its children
-    memory: float  # MB, largest sum of proportional set sizes over the process tree
+    wall: float
+    cpu: float  # of the process and its children
 
 
 def tlspcap(capture: str) -> list[str]:
@@ -55,21 +54,21 @@ def tshark(capture: str) -> list[str]:
 
 
 def run(command: list[str]) -> Run:
-    """Run a command to its end, watching the memory of its process tree."""
-    before, began, peak = os.times(), time.perf_counter(), 0.0
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while True:
-        peak = max(peak, _tree_memory(process.pid))
-        try:
-            process.wait(SAMPLE_SECONDS)
-            break
-        except subprocess.TimeoutExpired:
-            continue
+    """Run a command to its end."""
+    before, began = os.times(), time.perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     wall, after = time.perf_counter() - began, os.times()
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
     used = after.children_user + after.children_system - before.children_user - before.children_system
-    return Run(wall, used, peak)
+    return Run(wall, used)
+
+
+def memory(command: list[str]) -> float:
+    """Give the largest memory of a command's process tree, in MB; a run of its own, as watching slows it down."""
+    process, peak = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), 0.0
+    while process.poll() is None:
+        peak = max(peak, _tree_memory(process.pid))
+        time.sleep(SAMPLE_SECONDS)
+    return peak
 
 
 def _tree_memory(root: int) -> float:
@@ -97,16 +96,16 @@ def measure(capture: Path) -> str:
     with open(capture, "rb", buffering=0) as file:  # into the page cache
         while file.read(CHUNK):
             pass
-    runs = [(run(tlspcap(str(capture))), run(tshark(str(capture)))) for _ in range(RUNS)]
-    ours, theirs = ([pair[side] for pair in runs] for side in (0, 1))
-    ratio = statistics.median(one.wall / other.wall for one, other in runs)
-    size = capture.stat().st_size / 1e6
-    return f"| {capture.name} | {size:,.0f} | {_cells(ours)} | {_cells(theirs)} | 1/{1 / ratio:.1f} |"
+    commands = (tlspcap(str(capture)), tshark(str(capture)))
+    runs = [[run(command) for command in commands] for _ in range(RUNS)]
+    cells = [f"{_medians([turn[side] for turn in runs])} | {memory(commands[side]):,.0f}" for side in (0, 1)]
+    ratio = statistics.median(ours.wall / theirs.wall for ours, theirs in runs)
+    return f"| {capture.name} | {capture.stat().st_size / 1e6:,.0f} | {' | '.join(cells)} | 1/{1 / ratio:.1f} |"
 
 
-def _cells(runs: list[Run]) -> str:
-    wall, cpu, memory = (statistics.median(run[column] for run in runs) for column in range(3))
-    return f"{wall:.2f} | {cpu:.2f} | {memory:,.0f}"
+def _medians(runs: list[Run]) -> str:
+    wall, cpu = (statistics.median(run[column] for run in runs) for column in range(2))
+    return f"{wall:.2f} | {cpu:.2f}"
 
 
 def conditions() -> str:
