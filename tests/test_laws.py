@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 import tlspcap
 from tlspcap.errors import TlspcapError
-from tlspcap.reading import Reading
 from tlspcap.schema import TABLES
-from tlspcap.spread import read_tables
+from tlspcap.spread import Reading, read_tables, scan_tables
 
 SAMPLES = Path(__file__).parent.parent / "sample_captures"
 SMALL = ["intermittent-alert.pcap", "old-app.pcap", "nginx-certificate.pcap"]
@@ -47,6 +46,25 @@ def test_any_chunk_size_gives_equal_tables(name: str, chunk_bytes: int) -> None:
 def test_processes_do_not_change_the_tables(name: str, jobs: int) -> None:
     """A capture spread over processes gives the tables of one."""
     assert_equal_tables(read_tables(SAMPLES / name, jobs=jobs), WHOLE[name])
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("rows", [1, 7])
+def test_pieces_joined_are_the_whole(rows: int, jobs: int) -> None:
+    """What `scan` gives in pieces is what `read` gives at once, but for the numbering."""
+    name = "mutual-tls.pcapng"
+    pieces = list(scan_tables(SAMPLES / name, rows=rows, jobs=jobs, chunk_bytes=20_000))
+    whole = WHOLE[name]
+    assert len(pieces) > 10
+    assert [len(piece.files) for piece in pieces] == [0] * (len(pieces) - 1) + [1]
+    handshakes = pd.concat([piece.frames["handshakes"] for piece in pieces])
+    assert handshakes.index.tolist() == list(range(len(handshakes)))
+    for table in ("handshakes", "records", "messages", "alerts"):
+        keys = ["id"] if table == "handshakes" else ["id", "frame"]
+        joined = pd.concat([piece.frames[table] for piece in pieces]).drop(columns="handshake", errors="ignore")
+        expected = whole.frames[table].drop(columns="handshake", errors="ignore")
+        joined, expected = (frame.sort_values(keys, kind="stable", ignore_index=True) for frame in (joined, expected))
+        pd.testing.assert_frame_equal(joined, expected)
 
 
 def test_a_worker_hands_on_its_error(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@
 """
 
 from tlspcap import errors, plots
-from tlspcap.capture import Capture, read
+from tlspcap.capture import Capture, read, scan
 from tlspcap.failures import failure_ratio
 from tlspcap.latency import latency
 from tlspcap.selection import Selection
 
-__all__ = ["Capture", "Selection", "errors", "failure_ratio", "latency", "plots", "read"]
+__all__ = ["Capture", "Selection", "errors", "failure_ratio", "latency", "plots", "read", "scan"]
 __version__ = "0.1.0"

@@ -1,19 +1,19 @@
 """The door: `read` a capture, ask the `Capture` for tables, ratios, durations, plots, words and reports."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tlspcap.errors import ArgumentError
+from tlspcap.errors import ArgumentError, CaptureError
 from tlspcap.explain import explain
 from tlspcap.failures import failure_ratio
 from tlspcap.latency import latency
 from tlspcap.progress import bar
 from tlspcap.selection import Selection
-from tlspcap.spread import read_tables
+from tlspcap.spread import read_tables, scan_tables
 from tlspcap.wire.columns import FileFacts
 from tlspcap.wire.files import CaptureInput
 
@@ -29,6 +29,7 @@ def read(
     select: Selection | None = None,
     tables: Iterable[str] | None = None,
     jobs: int | None = None,
+    skip_unreadable: bool = False,
     progress: bool | None = None,
 ) -> "Capture":
     """Read captures and follow every TLS handshake in them.
@@ -41,6 +42,7 @@ def read(
         select: which handshakes to keep; all without one.
         tables: names of the tables to build; all without. What is not asked for costs nothing.
         jobs: processes to use; None: the cores there are where the captures are files of 64 MB or more together.
+        skip_unreadable: leave out captures that cannot be read at all, as long as one can; `unreadable` lists why.
         progress: show a progress bar on standard error; None: where that is a terminal, or in Jupyter.
 
     Returns:
@@ -57,8 +59,52 @@ def read(
     """
     names = None if tables is None else list(tables)
     with bar(progress) as advance:
-        reading = read_tables(source, timeout=timeout, select=select, tables=names, jobs=jobs, progress=advance)
-    return Capture(reading.frames, reading.files)
+        reading = read_tables(
+            source, timeout=timeout, select=select, tables=names, jobs=jobs, skip_unreadable=skip_unreadable,
+            progress=advance,
+        )  # fmt: skip
+    return Capture(reading.frames, reading.files, reading.unreadable)
+
+
+def scan(  # noqa: D417 - the arguments of `read` are described there
+    source: CaptureInput | Iterable[CaptureInput],
+    rows: int = 50_000,
+    *,
+    embedded_secrets: bool = True,
+    timeout: float = 10.0,
+    select: Selection | None = None,
+    tables: Iterable[str] | None = None,
+    jobs: int | None = None,
+    skip_unreadable: bool = False,
+    progress: bool | None = None,
+) -> "Iterator[Capture]":
+    """Read captures in pieces, for what does not fit in memory.
+
+    Args:
+        source: as in `read`, and so are the arguments not listed here.
+        rows: handshakes after which a piece is handed out; one more chunk's worth may be in it.
+
+    Returns:
+        An iterator of Captures with the same tables. A handshake is in the piece that was at hand when its connection
+        was over; handshakes are numbered on from piece to piece, and in order of time within each. Notes that belong to
+        no handshake, and `files`, come with the last piece. A certificate is listed in each piece that shows it.
+
+    Raises:
+        CaptureError, ArgumentError: as `read`, when the pieces are asked for.
+
+    >>> import tlspcap
+    >>> pieces = tlspcap.scan("sample_captures/old-app.pcap", rows=10, tables=["handshakes"])
+    >>> sum(len(piece.handshakes) for piece in pieces)
+    39
+    """
+    names = None if tables is None else list(tables)
+    with bar(progress) as advance:
+        pieces = scan_tables(
+            source, rows=rows, timeout=timeout, select=select, tables=names, jobs=jobs,
+            skip_unreadable=skip_unreadable, progress=advance,
+        )  # fmt: skip
+        for reading in pieces:
+            yield Capture(reading.frames, reading.files, reading.unreadable)
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,6 +113,7 @@ class Capture:
 
     tables: dict[str, pd.DataFrame]  # by name; those that were asked for
     files: list[FileFacts] = field(default_factory=list)  # what is known of each file as a whole
+    unreadable: list[CaptureError] = field(default_factory=list)  # captures that were left out, and why
 
     def __repr__(self) -> str:
         """Say what was read, in a line."""
@@ -172,5 +219,3 @@ class Plots:
         row: pd.Series[Any] = table.loc[[handshake]].iloc[0]
         messages, alerts = self.capture.messages, self.capture.alerts
         return plots.ladder(messages[messages["id"] == row["id"]], row, alerts[alerts["id"] == row["id"]], ax=ax)
-
-

@@ -11,9 +11,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING
+from itertools import chain
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tlspcap.capture import Capture
 
 DONE, USAGE, UNREADABLE, INTERRUPTED = 0, 2, 3, 130
@@ -86,6 +89,7 @@ def _command(
         metavar="S",
         help="seconds of silence that count as no answer (%(default)g)",
     )
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes to use (default: what pays)")
     choose = parser.add_argument_group("only handshakes that match")
     choose.add_argument("--host", metavar="IP", help="address of the client or the server")
     choose.add_argument("--port", type=int, metavar="N", help="port of the client or the server")
@@ -137,14 +141,23 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _table(arguments: argparse.Namespace) -> int:
+    import tlspcap
     from tlspcap import export
 
     if arguments.format == "parquet" and arguments.output == "-" and sys.stdout.isatty():
         return _complain("Parquet is no text for a terminal; name a file with -o", USAGE)
-    capture, code = _read(arguments, [arguments.table])
+    codes = [DONE]
+
+    def frames() -> Iterator["pd.DataFrame"]:
+        for capture in tlspcap.scan(arguments.files, tables=[arguments.table], **_how(arguments)):
+            yield getattr(capture, arguments.table)
+            codes.append(_complain_of(capture))
+
+    pieces = frames()
+    first = next(pieces)  # what cannot be read at all leaves the output alone
     with _output(arguments.output) as file:
-        export.write([getattr(capture, arguments.table)], arguments.format, file)
-    return code
+        export.write(chain([first], pieces), arguments.format, file)
+    return max(codes)
 
 
 def _explain(arguments: argparse.Namespace) -> int:
@@ -191,39 +204,33 @@ def _explain_failures(capture: "Capture") -> str:
 def _read(arguments: argparse.Namespace, tables: list[str] | None) -> tuple["Capture", int]:
     """Read all files as one input; those that cannot be read are complained of and left out, if others can."""
     import tlspcap
-    from tlspcap.errors import CaptureError
+
+    capture = tlspcap.read(arguments.files, tables=tables, **_how(arguments))
+    return capture, _complain_of(capture)
+
+
+def _how(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments that `read` and `scan` share."""
+    import tlspcap
 
     select = tlspcap.Selection(
         host=arguments.host, port=arguments.port, sni=arguments.sni, since=arguments.since, until=arguments.until
     )
     progress = False if arguments.quiet else None  # None: where standard error is a terminal
-
-    def read(files: list[str]) -> "Capture":
-        return tlspcap.read(files, timeout=arguments.timeout, select=select, tables=tables, progress=progress)
-
-    try:
-        return read(arguments.files), DONE
-    except CaptureError:
-        if len(arguments.files) == 1:
-            raise
-    return read(_readable(arguments.files)), UNREADABLE
+    return {
+        "timeout": arguments.timeout,
+        "select": select,
+        "jobs": arguments.jobs,
+        "skip_unreadable": True,
+        "progress": progress,
+    }
 
 
-def _readable(files: list[str]) -> list[str]:
-    """Return the files that can be read, and complain of each that cannot."""
-    import tlspcap
-    from tlspcap.errors import CaptureError
-
-    found = []
-    for file in files:
-        try:
-            tlspcap.read([file], tables=[])
-            found.append(file)
-        except CaptureError as error:
-            _complain(error, UNREADABLE)
-    if not found:
-        raise CaptureError("none of the inputs could be read")
-    return found
+def _complain_of(capture: "Capture") -> int:
+    """Complain of the captures that were left out; return the exit code."""
+    for error in capture.unreadable:
+        _complain(error, UNREADABLE)
+    return UNREADABLE if capture.unreadable else DONE
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """From captures to rows: the only room that knows both `wire` and `tls`, and hands the events of one to the other.
 
-A `Job` says what to read; `work` does it and gives a `Partial`: rows gathered, and what is known of each file. A job
-may be one share of several, which differ only in the conversations that they follow; their partials, merged, are
-equal to that of the whole job (see `spread`).
+A `Job` says what to read; `work` does it and gives pieces, each a `Partial`: rows gathered, and in the last what is
+known of each file. A job may be one share of several, which differ only in the conversations that they follow; their
+pieces, merged, are equal to those of the whole job (see `spread`).
 """
 
 import gc
@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-import pandas as pd
-
 from tlspcap import rows
+from tlspcap.errors import CaptureError
 from tlspcap.selection import Selection
 from tlspcap.tables import Builder
 from tlspcap.tls.handshake import Follower
@@ -38,6 +37,7 @@ class Job:
     select: Selection | None = None
     tables: tuple[str, ...] | None = None
     chunk_bytes: int = CHUNK_BYTES
+    tolerant: bool = False  # leave out captures that cannot be read, and say which, instead of raising
     share: tuple[int, int] = (0, 1)  # of the conversations, those whose number is this one modulo that one
 
 
@@ -57,38 +57,46 @@ class FileReading:
 
 
 @dataclass(slots=True)
-class Reading:
-    """What reading some captures gave: the tables, and what is known of each file."""
-
-    frames: dict[str, pd.DataFrame]
-    files: list[FileFacts] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class Partial:
-    """What one job gathered."""
+    """A piece of what a job gathers: rows, and with the last piece what is known of every file."""
 
     builder: Builder
+    last: bool = False
     files: list[FileReading] = field(default_factory=list)
+    unreadable: list[CaptureError] = field(default_factory=list)  # of a tolerant job
 
     def merge(self, other: "Partial") -> None:
-        """Take over what another share of the same job gathered."""
+        """Take over another piece, of the same share or of another."""
         self.builder.merge(other.builder)
-        for mine, theirs in zip(self.files, other.files, strict=True):
-            mine.merge(theirs)
+        if self.last and other.last:
+            for mine, theirs in zip(self.files, other.files, strict=True):
+                mine.merge(theirs)
+        elif other.last:
+            self.last, self.files, self.unreadable = True, other.files, other.unreadable
 
-    def finish(self) -> Reading:
-        """Write the notes that belong to no handshake, and build the tables."""
+    def write_notes(self) -> None:
+        """Write the notes that belong to no handshake."""
         for file in self.files:
             _write_notes(self.builder, file)
-        return Reading(self.builder.frames(), [file.facts for file in self.files])
 
 
-def work(job: Job, progress: Progress | None = None) -> Partial:
-    """Do a job. Raises CaptureError where a file could not be read at all."""
+def work(job: Job, size: int | None = None, progress: Progress | None = None) -> Iterator[Partial]:
+    """Do a job; give a piece whenever some `size` handshakes are gathered (None: never), and a last one.
+
+    Raises CaptureError where a file could not be read at all.
+    """
     reader = _Reader(job, progress)
     with _paused_collector():
-        return Partial(reader.builder, [reader.file(capture) for capture in job.captures])
+        for capture in job.captures:
+            try:
+                for _ in reader.chunks(capture):
+                    if size is not None and len(reader.builder) >= size:
+                        yield Partial(reader.renew())
+            except CaptureError as error:
+                if not job.tolerant:
+                    raise
+                reader.unreadable.append(error)
+        yield Partial(reader.builder, True, reader.files, reader.unreadable)
 
 
 @contextmanager
@@ -108,15 +116,23 @@ class _Reader:
 
     def __init__(self, job: Job, progress: Progress | None) -> None:
         self.builder = Builder(job.tables)
+        self.files: list[FileReading] = []
+        self.unreadable: list[CaptureError] = []
         self._job = job
         self._progress = progress
 
-    def file(self, capture: CaptureInput) -> FileReading:
-        """Read one file."""
-        before, told = self.builder.taken, 0
+    def renew(self) -> Builder:
+        """Begin a new piece; return the builder of the old one."""
+        full, self.builder = self.builder, self.builder.successor()
+        return full
+
+    def chunks(self, capture: CaptureInput) -> Iterator[None]:
+        """Read one file; stop for the caller behind every chunk."""
+        self._found = 0
         with open_capture(capture) as opened:
             facts, book = FileFacts(opened.name), AddressBook()
             flows, identity = Flows(opened.name, book, share=self._job.share), _Identity()
+            told = 0
             for segments in packets.segments(opened, facts, book, chunk_bytes=self._job.chunk_bytes):
                 identity.take(segments)
                 for conversation, events in flows.take(segments):
@@ -124,11 +140,12 @@ class _Reader:
                 if self._progress is not None:
                     self._progress(facts.name, facts.captured_bytes - told)
                     told = facts.captured_bytes
+                yield
             for conversation, events in flows.finish():
                 self._follow(conversation, events, flows, identity)
         summary = flows.summary()
         servers = {sample.number: _receiver(flows, sample) for sample in summary.samples}
-        return FileReading(facts, summary, servers, self.builder.taken - before)
+        self.files.append(FileReading(facts, summary, servers, self._found))
 
     def _follow(self, conversation: Conversation, events: Iterable[Event], flows: Flows, identity: "_Identity") -> None:
         follower = conversation.follower
@@ -144,6 +161,7 @@ class _Reader:
                 clock = conversation.until or flows.clock
                 done = rows.finish(follower.account, clock, self._job.timeout, identity.digest())
                 self.builder.add(done, self._job.select)
+                self._found += 1
 
 
 class _Identity:

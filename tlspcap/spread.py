@@ -4,26 +4,40 @@ Scanning is columnar and cheap; following handshakes in Python is what takes the
 of each other. So nothing has to be cut or stitched, and the tables are equal however many processes there are: every
 process numbers all conversations alike and takes those whose number is its own modulo the number of processes.
 
-Workers are started as `python -m tlspcap.spread` and spoken to through their pipes, in pickles of our own making:
+Workers are Python processes that run `main` and are spoken to through their pipes, in pickles of our own making:
 unlike `multiprocessing`, that asks nothing of the caller's script and copies nothing of its memory.
 """
 
 import os
 import pickle
+import select as selecting
 import subprocess
 import sys
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
-from tlspcap.errors import ArgumentError, TlspcapError
-from tlspcap.reading import Job, Partial, Progress, Reading, work
+import pandas as pd
+
+from tlspcap.errors import ArgumentError, CaptureError, TlspcapError
+from tlspcap.reading import Job, Partial, Progress, work
 from tlspcap.selection import Selection
+from tlspcap.wire.columns import FileFacts
 from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, sources
 
 SECOND = 1_000_000_000
 WORTH_SPREADING = 64 << 20  # bytes of capture; starting a process takes as long as reading some 20 MB
 MOST = 8  # processes that are started unasked; each scans the whole capture
+
+
+@dataclass(slots=True)
+class Reading:
+    """Tables of some captures, and, when they are read to the end, what is known of each file."""
+
+    frames: dict[str, pd.DataFrame]
+    files: list[FileFacts] = field(default_factory=list)
+    unreadable: list[CaptureError] = field(default_factory=list)  # captures left out, where that was wanted
 
 
 def read_tables(
@@ -33,22 +47,84 @@ def read_tables(
     select: Selection | None = None,
     tables: Iterable[str] | None = None,
     jobs: int | None = None,
+    skip_unreadable: bool = False,
     chunk_bytes: int = CHUNK_BYTES,
     progress: Progress | None = None,
 ) -> Reading:
     """Read captures, one after the other, into tables (see `tlspcap.read`)."""
+    job, missing = _job(source, timeout, select, tables, chunk_bytes, skip_unreadable)
+    pieces = _pieces(job, processes(job.captures, jobs), None, progress)
+    whole = next(pieces)
+    for piece in pieces:
+        whole.merge(piece)
+    return _reading(whole, missing, 0)
+
+
+def scan_tables(
+    source: CaptureInput | Iterable[CaptureInput],
+    *,
+    rows: int = 50_000,
+    timeout: float = 10.0,
+    select: Selection | None = None,
+    tables: Iterable[str] | None = None,
+    jobs: int | None = None,
+    skip_unreadable: bool = False,
+    chunk_bytes: int = CHUNK_BYTES,
+    progress: Progress | None = None,
+) -> Iterator[Reading]:
+    """Read captures into tables in pieces of some `rows` handshakes (see `tlspcap.scan`)."""
+    if rows < 1:
+        raise ArgumentError(f"rows: {rows!r} make no sense; give 1 or more")
+    job, missing = _job(source, timeout, select, tables, chunk_bytes, skip_unreadable)
+    first = 0
+    for piece in _pieces(job, processes(job.captures, jobs), rows, progress):
+        yield _reading(piece, missing, first)
+        first += len(piece.builder)
+
+
+def _job(
+    source: CaptureInput | Iterable[CaptureInput],
+    timeout: float,
+    select: Selection | None,
+    tables: Iterable[str] | None,
+    chunk_bytes: int,
+    tolerant: bool,
+) -> tuple[Job, list[CaptureError]]:
+    """Make the job, and the list of captures that are not even there, where that is tolerated."""
     if not timeout > 0:
         raise ArgumentError(f"timeout: {timeout!r} seconds make no sense; give a number above 0")
-    if jobs is not None and jobs < 1:
-        raise ArgumentError(f"jobs: {jobs!r} processes make no sense; give 1 or more, or None")
-    captures, names = tuple(sources(source)), None if tables is None else tuple(tables)
-    job = Job(captures, round(timeout * SECOND), select, names, chunk_bytes)
-    count = processes(captures, jobs)
-    return work(job, progress).finish() if count == 1 else _spread(job, count, progress).finish()
+    names = None if tables is None else tuple(tables)
+    captures, missing = _found(source) if tolerant else (sources(source), [])
+    return Job(tuple(captures), round(timeout * SECOND), select, names, chunk_bytes, tolerant), missing
+
+
+def _found(source: CaptureInput | Iterable[CaptureInput]) -> tuple[list[CaptureInput], list[CaptureError]]:
+    single = isinstance(source, str | Path) or hasattr(source, "read") or not isinstance(source, Iterable)
+    items = [cast(CaptureInput, source)] if single else list(cast(Iterable[CaptureInput], source))
+    captures: list[CaptureInput] = []
+    missing: list[CaptureError] = []
+    for item in items:
+        try:
+            captures += sources(item)
+        except CaptureError as error:
+            missing.append(error)
+    return captures, missing
+
+
+def _reading(piece: Partial, missing: list[CaptureError], first: int) -> Reading:
+    """Make tables of a piece. Raises CaptureError with the last one where no capture at all could be read."""
+    unreadable = [*missing, *piece.unreadable] if piece.last else []
+    if unreadable and not piece.files:
+        told = "; ".join(str(error) for error in unreadable)
+        raise unreadable[0] if len(unreadable) == 1 else CaptureError(f"none of the inputs could be read: {told}")
+    piece.write_notes()
+    return Reading(piece.builder.frames(first), [file.facts for file in piece.files], unreadable)
 
 
 def processes(captures: Iterable[CaptureInput], jobs: int | None) -> int:
     """How many processes to use: what was asked for, where every capture can be opened more than once."""
+    if jobs is not None and jobs < 1:
+        raise ArgumentError(f"jobs: {jobs!r} processes make no sense; give 1 or more, or None")
     sizes = [_size(capture) for capture in captures]
     if any(size is None for size in sizes) or not sys.executable:
         return 1
@@ -66,60 +142,96 @@ def _size(capture: CaptureInput) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def _spread(job: Job, count: int, progress: Progress | None) -> Partial:
-    """Do one share here and the others in workers, and merge what they gathered."""
-    workers = [_Worker(replace(job, share=(index, count))) for index in range(1, count)]
+def _pieces(job: Job, count: int, rows: int | None, progress: Progress | None) -> Iterator[Partial]:
+    """Do one share here and the others in workers; give the pieces as they come, the files with the last one.
+
+    A worker whose piece is not fetched yet waits: no more than a piece of each process is ever in memory.
+    """
+    shares = [replace(job, share=(index, count)) for index in range(count)]
+    workers = [_Worker(share, rows) for share in shares[1:]]
     try:
-        partial = work(replace(job, share=(0, count)), progress)
+        last = None
+        for own in work(shares[0], rows, progress):
+            yield from _ready(workers)
+            if own.last:
+                last = own
+            else:
+                yield own
+        assert last is not None, "work ends with the piece that holds the files"
         for worker in workers:
-            partial.merge(worker.result())
+            for piece in worker.pieces():
+                if piece.last:
+                    last.merge(piece)
+                else:
+                    yield piece
+        yield last
     finally:
         for worker in workers:
             worker.stop()
-    return partial
+
+
+def _ready(workers: "list[_Worker]") -> Iterator[Partial]:
+    """The pieces that workers wait to hand over, but for their last ones."""
+    for worker in workers:
+        while worker.last is None and selecting.select([worker.pipe], [], [], 0)[0]:
+            piece = worker.fetch()
+            if not piece.last:
+                yield piece
 
 
 class _Worker:
     """A process that does one share."""
 
-    def __init__(self, job: Job) -> None:
-        command = [sys.executable, "-m", "tlspcap.spread"]
+    def __init__(self, job: Job, rows: int | None) -> None:
+        command = [sys.executable, "-c", "from tlspcap.spread import main; main()"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdin is not None
-        with self._process.stdin as pipe:
-            pickle.dump(job, pipe, protocol=pickle.HIGHEST_PROTOCOL)
-
-    def result(self) -> Partial:
-        """Wait for what the share gathered. Raises the error that ended it."""
         assert self._process.stdout is not None
+        self.pipe = self._process.stdout
+        self.last: Partial | None = None  # the piece that holds the files, once it came
+        with self._process.stdin as pipe:
+            pipe.write(pickle.dumps((job, rows)))
+
+    def pieces(self) -> Iterator[Partial]:
+        """The pieces that were not fetched yet, the last one included."""
+        while self.last is None:
+            piece = self.fetch()
+            if not piece.last:
+                yield piece
+        yield self.last
+
+    def fetch(self) -> Partial:
+        """Wait for the next piece. Raises the error that ended the worker."""
         try:
-            answer = pickle.load(self._process.stdout)
+            piece = pickle.load(self.pipe)
         except EOFError:
             code = self._process.wait()
             raise TlspcapError(f"a worker process ended early (exit {code}); try jobs=1") from None
-        if isinstance(answer, TlspcapError):
-            raise answer
-        assert isinstance(answer, Partial)
-        return answer
+        if isinstance(piece, TlspcapError):
+            raise piece
+        assert isinstance(piece, Partial)
+        if piece.last:
+            self.last = piece
+        return piece
 
     def stop(self) -> None:
         """End the process, if it has not ended by itself."""
         if self._process.poll() is None:
             self._process.kill()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self.pipe.close()
         self._process.wait()
 
 
 def main() -> None:
-    """Do the share that standard input describes and write what it gathered to standard output."""
-    job = pickle.load(sys.stdin.buffer)
+    """Do the share that standard input describes and write what it gathers, piece by piece, to standard output."""
+    job, rows = pickle.load(sys.stdin.buffer)
     try:
-        answer: Partial | TlspcapError = work(job)
+        for piece in work(job, rows):
+            _hand_over(piece)
     except TlspcapError as error:
-        answer = error
+        _hand_over(error)
+
+
+def _hand_over(answer: Partial | TlspcapError) -> None:
     pickle.dump(answer, sys.stdout.buffer, protocol=pickle.HIGHEST_PROTOCOL)
-
-
-if __name__ == "__main__":
-    main()
+    sys.stdout.buffer.flush()

@@ -91,13 +91,21 @@ class Builder:
         self.names = wanted
         self._columns = {name: Columns(TABLES[name]) for name in {*wanted, "handshakes"}}
         self._certificates = Presented() if "certificates" in wanted else None
-        self.taken = 0  # handshakes, selected or not
         self.servers: set[tuple[str, int]] = set()  # address and port of every server, selected or not
+
+    def __len__(self) -> int:
+        """Handshakes gathered."""
+        return self._columns["handshakes"].count
+
+    def successor(self) -> "Builder":
+        """An empty builder of the same tables, which knows the same servers."""
+        new = Builder(self.names)
+        new.servers = self.servers
+        return new
 
     def add(self, done: Finished, select: Selection | None = None) -> None:
         """Take one handshake, if it is selected."""
         row = rows.handshake_row(done)
-        self.taken += 1
         self.servers.add((row["server_ip"], row["server_port"]))
         if select is not None and not select.keeps(row):
             return
@@ -123,14 +131,13 @@ class Builder:
             columns.extend(other._columns[name])
         if self._certificates is not None and other._certificates is not None:
             self._certificates.merge(other._certificates)
-        self.taken += other.taken
         self.servers |= other.servers
 
-    def frames(self) -> dict[str, pd.DataFrame]:
-        """Build the tables, handshakes numbered in order of time, then frame."""
+    def frames(self, first: int = 0) -> dict[str, pd.DataFrame]:
+        """Build the tables, handshakes numbered from `first` in order of time, then frame."""
         handshakes = self._columns["handshakes"].frame()
         handshakes = handshakes.sort_values(["time", "frame"], kind="stable", ignore_index=True)
-        handshakes.index.name = "handshake"
+        handshakes.index = pd.RangeIndex(first, first + len(handshakes), name="handshake")
         numbers = dict(zip(handshakes["id"], handshakes.index, strict=True))
         frames = {"handshakes": handshakes}
         if self._certificates is not None:
