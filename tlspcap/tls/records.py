@@ -244,7 +244,7 @@ class MessageJoiner:
         self._lost = False
         messages: list[RawMessage] = []
         content, position, end = record.fragment, 0, len(record.fragment)
-        while position < end:
+        while position < end and not self.oversized:
             if not self._held:
                 length = int.from_bytes(content[position + 1 : position + 4]) if end - position >= 4 else -1
                 stop = position + 4 + length
@@ -255,7 +255,7 @@ class MessageJoiner:
                     messages.append(RawMessage(content[position], body, first, last, record.version))
                     position = stop
                     continue
-            position = end if self.oversized else self._gather(record, position, messages)
+            position = self._gather(record, position, messages)
         return messages
 
     def lose(self) -> None:

@@ -14,7 +14,7 @@ def waited_in_vain(seen: Evidence) -> Verdict | None:
     waited = seen.closed.time - seen.account.hello_first.time
     if waited < seen.timeout or seen.one_sided:
         return None
-    return _no_answer(seen, waited)
+    return _no_answer("waited_in_vain", seen, waited)
 
 
 def ended_early(seen: Evidence) -> Verdict | None:
@@ -39,7 +39,7 @@ def silence(seen: Evidence) -> Verdict | None:
     if not seen.silent or seen.gap or seen.one_sided or seen.flight.kind == "finished":
         return None
     if seen.account.server_hello is None and seen.account.answer is None:
-        return _no_answer(seen, seen.idle)
+        return _no_answer("silence", seen, seen.idle)
     last = seen.account.records[-1].sender if seen.account.records else CLIENT
     waiting_for = SERVER if last == CLIENT else CLIENT
     if not seen.all_acknowledged(last):
@@ -65,7 +65,7 @@ def _timeout(seen: Evidence, side: Party, what: str) -> Verdict:
     return failed("silence", side, Mechanism.TIMEOUT, phase_of(seen, side, None), reason, None, probable=True)
 
 
-def _no_answer(seen: Evidence, waited: int) -> Verdict:
+def _no_answer(rule: str, seen: Evidence, waited: int) -> Verdict:
     """No answer to the ClientHello: the server's doing where its TCP acknowledged it, else the network's."""
     last = seen.account.hello_last or seen.account.hello_first
     acknowledged = seen.acknowledged(CLIENT) >= last.offset + len(last.payload)
@@ -74,4 +74,4 @@ def _no_answer(seen: Evidence, waited: int) -> Verdict:
         "acknowledged the ClientHello but never answered it" if acknowledged else "never acknowledged the ClientHello"
     )
     reason = f"the server {heard}, in {waited / 1e9:.1f} s of capture time"
-    return failed("no_answer", side, Mechanism.TIMEOUT, Phase.CLIENT_HELLO, reason, None)
+    return failed(rule, side, Mechanism.TIMEOUT, Phase.CLIENT_HELLO, reason, None)
