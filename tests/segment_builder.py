@@ -64,7 +64,7 @@ def segments(packets: Sequence[Packet], book: AddressBook, first_frame: int = 1)
 
 
 def run(packets: Sequence[Packet], cuts: Iterable[int] = (), done_after: int = 0) -> dict[int, list[object]]:
-    """Run packets through `Flows`, cut into chunks; return every event and the final facts of each conversation.
+    """Run packets through `Flows`, cut into chunks; return every event and the last facts of each conversation.
 
     A conversation is done after so many `Data` events, never by default.
     """
@@ -76,8 +76,7 @@ def run(packets: Sequence[Packet], cuts: Iterable[int] = (), done_after: int = 0
         for conversation, events in pairs:
             story = told.setdefault(conversation.number, [])
             for event in events:
-                facts = (conversation.packets, conversation.last_time, conversation.ack_time)
-                story.append((event, facts, astuple(conversation.opener), astuple(conversation.other)))
+                story.append((event,))
                 seen = sum(isinstance(entry[0], Data) for entry in story)
                 conversation.done = bool(done_after) and seen >= done_after
             if conversation.over:
@@ -95,7 +94,7 @@ def run(packets: Sequence[Packet], cuts: Iterable[int] = (), done_after: int = 0
 
 def events_of(packets: Sequence[Packet], number: int = 0, done_after: int = 0) -> list[Event]:
     """Return the events of one conversation."""
-    return [entry[0] for entry in run(packets, done_after=done_after).get(number, ()) if len(entry) == 4]
+    return [entry[0] for entry in run(packets, done_after=done_after).get(number, ()) if len(entry) == 1]
 
 
 def bytes_of(events: Iterable[Event], side: int) -> bytes:

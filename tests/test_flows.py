@@ -8,6 +8,7 @@ from itertools import pairwise
 from os import environ
 from pathlib import Path
 from shutil import which
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -33,8 +34,8 @@ from segment_builder import (
 )
 
 from tlspcap.transport import Closed, Data
+from tlspcap.wire import beginnings, streams, undecided, waiting
 from tlspcap.wire import packets as packet_reader
-from tlspcap.wire import streams, undecided, waiting
 from tlspcap.wire.columns import AddressBook, FileFacts
 from tlspcap.wire.files import open_capture
 from tlspcap.wire.flows import Flows
@@ -158,7 +159,7 @@ def test_a_syn_with_a_new_number_ends_the_conversation_before():
     """Port reuse: the old conversation is over at once, the new one has its own number and bytes."""
     told = run(timed([*talk(HELLO, b"a"), *talk(HELLO, b"b", isn=9000)]))
     assert set(told) == {0, 1, -1}
-    assert bytes_of([entry[0] for entry in told[1] if len(entry) == 4], 1) == b"b"
+    assert bytes_of([entry[0] for entry in told[1] if len(entry) == 1], 1) == b"b"
     assert told[0][-1][0].over
 
 
@@ -403,13 +404,37 @@ def test_chunks_change_nothing(packets, cuts, done_after):
     assert run(packets, cuts=cuts, done_after=done_after) == run(packets, done_after=done_after)
 
 
+@given(traffic(), st.integers(3, 12), st.integers(0, 3))
+@settings(max_examples=200, deadline=None)
+def test_beginnings_by_column_equal_those_row_by_row(packets, longest, done_after):
+    """However many rows of a conversation's orderly beginning are taken by column, none at all too, all is the same."""
+    row_by_row = patch.object(beginnings, "LONGEST", 1)
+    by_column = patch.object(beginnings, "LONGEST", longest)
+    with row_by_row:
+        slow = run(packets, done_after=done_after)
+    with by_column:
+        assert run(packets, done_after=done_after) == slow
+
+
+def test_an_orderly_conversation_is_taken_by_column():
+    """A conversation that opens, speaks and closes in order has nothing left to take row by row."""
+    packets = closed_talk(1000, Packet(0, 1002 + len(HELLO), ack=5008))
+    with patch.object(streams.Streams, "_follow", side_effect=AssertionError("taken row by row")):
+        events = events_of(packets)
+    assert bytes_of(events, 1) == b"answer"
+    assert [(event.side, event.acked, event.packets) for event in events if isinstance(event, Closed)] == [
+        (0, 6, 6),
+        (1, len(HELLO), 7),
+    ]
+
+
 @given(traffic())
 @settings(max_examples=150, deadline=None)
 def test_bytes_of_each_side_come_in_order(packets):
     """Whatever the packets, each data or gap of a side starts where the one before ended."""
     for number, story in run(packets).items():
         reached = {0: 0, 1: 0}
-        for event in (entry[0] for entry in story if number >= 0 and len(entry) == 4):
+        for event in (entry[0] for entry in story if number >= 0 and len(entry) == 1):
             if not isinstance(event, Closed):
                 assert event.offset == reached[event.side]
                 reached[event.side] += event.length if hasattr(event, "length") else len(event.payload)

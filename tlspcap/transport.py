@@ -68,7 +68,11 @@ class Endpoint:
 
 @dataclass(slots=True, eq=False)
 class Conversation:
-    """One TCP connection: identity, both ends, and the times of its opening. Grows while packets come in."""
+    """One TCP connection: identity, both ends, and the times of its opening. Grows while packets come in.
+
+    Its counts, and those of its ends, may be ahead of the event that is being consumed. What was true at an event is
+    in the event; here is what was true of all packets, once the conversation is over.
+    """
 
     number: int  # Wireshark's tcp.stream for the same file
     capture: str  # name of the file that holds its first packet, as given

@@ -13,15 +13,18 @@ import numpy as np
 import pandas as pd
 
 from tlspcap.transport import Conversation, Endpoint, Event
-from tlspcap.wire.columns import AddressBook, Int64, Segments
+from tlspcap.wire.beginnings import Beginning, beginnings
+from tlspcap.wire.blocks import LINGER, Blocks, block_of
+from tlspcap.wire.columns import AddressBook, Bytes, Int64, Segments
 from tlspcap.wire.hello import Mask
 from tlspcap.wire.numbering import PORT_BITS, PORT_MASK, Numbered, Numbering
-from tlspcap.wire.streams import LINGER, Blocks, Streams
-from tlspcap.wire.undecided import FOLLOWED, OVER, Sample, Undecided, block_of
+from tlspcap.wire.streams import Streams
+from tlspcap.wire.undecided import FOLLOWED, OVER, Sample, Undecided
 
 __all__ = ["LINGER", "Conflict", "FlowFacts", "Flows"]
 
 MAX_CONFLICTS = 1_000  # conflicts kept
+TOGETHER = 256  # conversations whose beginnings are found at once
 
 
 class Conflict(NamedTuple):
@@ -153,19 +156,25 @@ class Flows:
         rows = np.flatnonzero(self._undecided.table["state"][numbered.number] == FOLLOWED)
         rows, groups = _grouped(rows, numbered.number[rows])
         block = block_of(segments, clock, numbered.side, rows)
-        for number, low, high in groups:
-            parts = [*waited.get(number, ()), (block[:, low:high], segments.buffer)]
-            yield from self._hand_out(number, parts, ends=number in replaced)
+        for some in (groups[at : at + TOGETHER] for at in range(0, len(groups), TOGETHER)):
+            begun = _begun(some, block, segments.buffer, waited)
+            for number, low, high in some:
+                beginning = begun.get(number)
+                low += beginning.rows if beginning else 0
+                parts = [(block[:, low:high], segments.buffer)] if low < high else []
+                yield from self._hand_out(number, waited.get(number, []) + parts, number in replaced, beginning)
 
     def _end(self, numbers: Iterable[int]) -> Iterator[tuple[Conversation, Iterator[Event]]]:
         """Yield conversations that are over, by number, with what they still held."""
         for number in sorted(numbers):
             yield from self._hand_out(number, [], ends=True)
 
-    def _hand_out(self, number: int, parts: Blocks, ends: bool) -> Iterator[tuple[Conversation, Iterator[Event]]]:
+    def _hand_out(
+        self, number: int, parts: Blocks, ends: bool, beginning: Beginning | None = None
+    ) -> Iterator[tuple[Conversation, Iterator[Event]]]:
         """Yield one conversation with its events; forget it when it is over."""
         streams = self._followed[number]
-        events = streams.events(parts, ends)
+        events = streams.events(parts, ends, beginning)
         yield streams.conversation, events
         for _ in events:  # what the consumer left
             pass
@@ -184,6 +193,17 @@ class Flows:
         _, other = self._numbering.endpoints(np.flatnonzero(chosen))
         ports, counts = np.unique(other & PORT_MASK, return_counts=True)
         return ports.tolist(), counts.tolist()
+
+
+def _begun(groups: list[_Group], block: Int64, buffer: Bytes, waited: dict[int, Blocks]) -> dict[int, Beginning]:
+    """Return the orderly beginnings of conversations of which no packet came in a chunk before."""
+    fresh = [group for group in groups if waited.get(group.number) == []]
+    if not fresh:
+        return {}
+    lows = np.array([group.low for group in fresh], dtype=np.int64)
+    counts = np.array([group.high for group in fresh], dtype=np.int64) - lows
+    found = zip(fresh, beginnings(block, buffer, lows, counts), strict=True)
+    return {group.number: beginning for group, beginning in found if beginning is not None}
 
 
 def _grouped(rows: Int64, number: Int64) -> tuple[Int64, list[_Group]]:

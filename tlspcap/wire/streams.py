@@ -8,37 +8,47 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tlspcap.transport import UNKNOWN, Closed, Conversation, Data, Event
+from tlspcap.wire.beginnings import Beginning, End
+from tlspcap.wire.blocks import (
+    ACK,
+    ACKED,
+    CAPTURED,
+    CLOCK,
+    FIN,
+    FLAGS,
+    FRAME,
+    IDLE,
+    LENGTH,
+    LINGER,
+    NEVER,
+    RST,
+    SEQ,
+    SIDE,
+    START,
+    SYN,
+    TIME,
+    Blocks,
+    Row,
+)
 from tlspcap.wire.columns import Bytes, Int64
 from tlspcap.wire.direction import FAR, MASK, RECENT, RESET_AHEAD, RESET_BEHIND, Direction, Piece
 from tlspcap.wire.hello import alert_segments, is_alert_segment
 
-FIN, SYN, RST, ACK = 1, 2, 4, 16  # RFC 9293 3.1
 UNUSUAL = FIN | SYN | RST
-
-# The rows of a block, one field each: what follows one conversation needs of a segment.
-FIELDS = ("frame", "time", "clock", "side", "seq", "ack", "flags", "start", "captured", "length")
-FRAME, TIME, CLOCK, SIDE, SEQ, ACKED, FLAGS, START, CAPTURED, LENGTH = range(len(FIELDS))
-Row = tuple[int, int, int, int, int, int, int, int, int, int]
-
-Blocks = list[tuple[Int64, Bytes]]  # rows (FIELDS x rows), and the buffer that their payloads lie in
-
-LINGER = 5_000_000_000  # ns that a conversation still gets packets after both FINs or a RST
-IDLE = 3_600_000_000_000  # ns without a packet, after which it is over
 SLICE = 64  # rows that become Python numbers at once, so that a conversation that is done stops soon
 BULK = 8_192  # rows of a done conversation that are counted at once
 REGULAR = 1 << 28  # bytes around the highest byte seen within which rows are counted at once
 
-NEVER = 1 << 62
-
 
 class Streams:
-    """Follows one conversation row by row.
+    """Follows one conversation: its beginning, where that is orderly, then row by row.
 
     Once the consumer sets `conversation.done`, bytes are put in order no more: from the next packet on, only FIN, RST
     and segments that are one whole alert record make events, and repeats are counted no more.
     """
 
     __slots__ = (
+        "begun",
         "closing",
         "conversation",
         "deadline",
@@ -51,7 +61,8 @@ class Streams:
 
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
-        self.sides = (Direction(0, conversation.opener), Direction(1, conversation.other))
+        self.sides: tuple[Direction, ...] = ()  # both, once there are rows to take one by one
+        self.begun: tuple[tuple[End, int, list[Data]], ...] = ()  # what they go on from: facts, `next`, `recent`
         self.deadline = NEVER  # largest capture time at which a packet still belongs to the conversation
         self.closing = False  # both FINs or a RST were seen
         self.opening = False  # a SYN-ACK waits for its ACK
@@ -59,8 +70,49 @@ class Streams:
         self.over = False  # a packet came behind the deadline
         self.last: Sequence[int] = (conversation.first_frame, conversation.first_time)  # the newest row
 
-    def events(self, blocks: Blocks, ends: bool) -> Iterator[Event]:
+    def _begin(self, beginning: Beginning) -> Iterator[Event]:
+        """Take the first rows of the conversation, which are in order, at once."""
+        conversation, buffer, new, nexts = self.conversation, beginning.buffer, tuple.__new__, [0, 0]
+        delivered: tuple[list[Data], list[Data]] = ([], [])
+        self._note(beginning)
+        for side, frame, time, offset, start, stop, acked, packets, fin, alert in beginning.lines:
+            if fin or not conversation.done:
+                nexts[side] = offset + stop - start
+            if start < stop and (alert or not conversation.done):
+                data = new(Data, (side, frame, time, offset, buffer[start:stop].tobytes(), acked, packets, 0))
+                delivered[side].append(data)
+                yield data
+            if fin:
+                yield Closed(side, frame, time, "fin", acked, packets, 0)
+        self._settle()
+        recent = ([], []) if self.settled else delivered
+        self.begun = tuple(zip((beginning.opener, beginning.other), nexts, recent, strict=True))
+
+    def _note(self, beginning: Beginning) -> None:
+        """Take over the facts of a beginning."""
+        conversation = self.conversation
+        conversation.syn_time, conversation.syn_ack_time = beginning.syn_time, beginning.syn_ack_time
+        conversation.ack_time, conversation.packets = beginning.ack_time, beginning.rows
+        conversation.last_time = max(conversation.last_time, beginning.last_time)
+        self.closing, self.deadline = beginning.closing, beginning.deadline
+        self.last = beginning.frame, beginning.time
+        for end, facts in ((conversation.opener, beginning.opener), (conversation.other, beginning.other)):
+            _, end.packets, end.sent, end.acknowledged, end.last_time, fin = facts
+            end.opened, end.closed = True, "fin" if fin >= 0 else ""
+
+    def _both_sides(self) -> tuple[Direction, Direction]:
+        """Return the sides of the conversation as its beginning left them."""
+        sides = Direction(0, self.conversation.opener), Direction(1, self.conversation.other)
+        for me, (end, following, recent) in zip(sides, self.begun, strict=False):
+            me.origin, me.anchored, me.next, me.fin, me.recent = end.origin, True, following, end.fin, recent
+        return sides
+
+    def events(self, blocks: Blocks, ends: bool, beginning: Beginning | None = None) -> Iterator[Event]:
         """Yield what blocks of rows make, then, if the conversation ends with them, what is left of it."""
+        if beginning is not None:
+            yield from self._begin(beginning)
+        if blocks and not self.sides:
+            self.sides = self._both_sides()
         for block, buffer in blocks:
             at, rows = 0, block.shape[1]
             if self.deadline == NEVER:
@@ -88,6 +140,7 @@ class Streams:
         if not self.closing:  # each row has moved the deadline on for the next
             self.deadline = max([self.deadline, *block[CLOCK, -1:].tolist()])
         return block
+
     def conflicts(self) -> Iterator[tuple[int, int]]:
         """Name the sides that sent other bytes for the same offsets, each with the first frame that did."""
         return ((me.side, me.conflict) for me in self.sides if me.conflict)

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from tlspcap.wire.blocks import CAPTURED, FIN, IDLE, LINGER, NEVER, RST, SEQ, SIDE, START, Blocks, block_of
 from tlspcap.wire.columns import Bytes, Int32, Int64, Segments
 from tlspcap.wire.direction import MASK
 from tlspcap.wire.hello import (
@@ -24,7 +25,6 @@ from tlspcap.wire.hello import (
     may_begin_hello,
 )
 from tlspcap.wire.numbering import Numbered, Table
-from tlspcap.wire.streams import CAPTURED, FIELDS, FIN, IDLE, LINGER, NEVER, RST, SEQ, SIDE, START, Blocks
 from tlspcap.wire.waiting import WaitingRoom
 
 MAX_YOUNG_BYTES = 16_384  # payload, both sides together, that passes without a hello before a conversation is dismissed
@@ -54,16 +54,6 @@ class _Rows(NamedTuple):
     code: Int64  # index into `numbers`
     numbers: Int64  # distinct conversations, by first row
     late: Int64  # conversations that have rows behind their end
-
-
-def block_of(segments: Segments, clock: Int64, side: Int64, rows: Int64) -> Int64:
-    """Gather rows of a chunk as a block: one field of `streams.FIELDS` a line."""
-    block = np.empty((len(FIELDS), len(rows)), dtype=np.int64)
-    beside = {"clock": clock, "side": side}
-    for line, name in enumerate(FIELDS):
-        column = beside[name] if name in beside else getattr(segments, name)
-        block[line] = column[rows]
-    return block
 
 
 class Undecided:

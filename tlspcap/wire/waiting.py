@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tlspcap.wire.blocks import CAPTURED, START, Blocks
 from tlspcap.wire.columns import Bytes, Int64
-from tlspcap.wire.streams import CAPTURED, START, Blocks
 
 MAX_WAITING_PACKETS = 2_000_000  # of all undecided conversations; beyond, the oldest conversations are let go
 MAX_WAITING_BYTES = 1 << 28  # payload of them, the same
