@@ -203,7 +203,7 @@ def _begun(groups: list[_Group], block: Int64, buffer: Bytes, waited: dict[int, 
     lows = np.array([group.low for group in fresh], dtype=np.int64)
     counts = np.array([group.high for group in fresh], dtype=np.int64) - lows
     found = zip(fresh, beginnings(block, buffer, lows, counts), strict=True)
-    return {group.number: beginning for group, beginning in found if beginning is not None}
+    return {group.number: beginning for group, beginning in found if beginning.rows}
 
 
 def _grouped(rows: Int64, number: Int64) -> tuple[Int64, list[_Group]]:

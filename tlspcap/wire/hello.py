@@ -40,13 +40,13 @@ def may_begin_hello(start: bytes) -> bool:
 
 def begin_hello(buffer: Bytes, start: Int64, captured: Int64) -> Mask:
     """Whether each segment begins with a hello, as `begins_hello` says of one; rows with no payload never do."""
-    first = _byte(buffer, start, 0)
-    found: Mask = (first == HANDSHAKE) & (captured >= HELLO_START)
-    rows = np.flatnonzero(found)
-    kinds = _byte(buffer, start[rows], 5)
-    found[rows] = _record_header(buffer, start[rows]) & (kinds >= 1) & (kinds <= 2)
-    old = np.flatnonzero((first >= 0x80) & (captured >= SSL2_START))
-    found[old] = _begin_ssl2(buffer, start[old])
+    found: Mask = np.zeros(len(start), dtype=np.bool_)
+    rows = np.flatnonzero(captured >= HELLO_START)
+    first = buffer[start[rows]]
+    new, old = rows[first == HANDSHAKE], rows[first >= 0x80]
+    kinds = _byte(buffer, start[new], 5)
+    found[new] = _record_header(buffer, start[new]) & (kinds >= 1) & (kinds <= 2)
+    found[old] = (captured[old] >= SSL2_START) & _begin_ssl2(buffer, start[old])
     return found
 
 

@@ -105,6 +105,7 @@ class Streams:
         sides = Direction(0, self.conversation.opener), Direction(1, self.conversation.other)
         for me, (end, following, recent) in zip(sides, self.begun, strict=False):
             me.origin, me.anchored, me.next, me.fin, me.recent = end.origin, True, following, end.fin, recent
+        self.begun = ()
         return sides
 
     def events(self, blocks: Blocks, ends: bool, beginning: Beginning | None = None) -> Iterator[Event]:

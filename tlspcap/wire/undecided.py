@@ -55,6 +55,10 @@ class _Rows(NamedTuple):
     numbers: Int64  # distinct conversations, by first row
     late: Int64  # conversations that have rows behind their end
 
+    def only(self, chosen: Mask) -> "_Rows":
+        """Leave out the rows that are not chosen."""
+        return self._replace(at=self.at[chosen], code=self.code[chosen])
+
 
 class Undecided:
     """Decides for each conversation whether it is TLS, and keeps the packets of those that are open."""
@@ -83,7 +87,7 @@ class Undecided:
         times = {"frame": segments.frame[begun], "time": segments.time[begun], "first_clock": clock[begun]}
         self.table.append(len(begun), closing=NEVER, fin0=NEVER, fin1=NEVER, **times)
         rows = self._open_rows(segments, numbered, clock)
-        early = self._early(segments, rows)
+        passed = self.table["payload"][rows.numbers], self.table["packets"][rows.numbers]
         found = self._found(segments, numbered, rows)
         known = self.table.rows - len(begun)
         waited = {number: self.waiting.of(number) if number < known else [] for number in found.tolist()}
@@ -93,7 +97,7 @@ class Undecided:
         state[found] = FOLLOWED
         self._dismiss(rows)
         states = state[rows.numbers][rows.code]
-        self._sample(segments, numbered, rows.at[early & (states != FOLLOWED)])
+        self._sample(segments, numbered, _early(segments, rows.only(states != FOLLOWED), *passed))
         rest = rows.at[states == UNDECIDED]
         block = block_of(segments, clock, numbered.side, rest)
         self.waiting.keep(numbered.number[rest], block, segments.buffer)
@@ -134,13 +138,6 @@ class Undecided:
         ended = number[fins]
         both = np.maximum(self.table["fin0"][ended], self.table["fin1"][ended])
         np.minimum.at(closing, ended, both)
-
-    def _early(self, segments: Segments, rows: _Rows) -> Mask:
-        """Whether each row comes before its conversation is dismissed for the lack of a hello."""
-        payload = self.table["payload"][rows.numbers][rows.code] + _passed_before(rows.code, segments.length[rows.at])
-        ones = np.ones(len(rows.at), dtype=np.int64)
-        packets = self.table["packets"][rows.numbers][rows.code] + _passed_before(rows.code, ones)
-        return (payload <= MAX_YOUNG_BYTES) & (packets <= MAX_YOUNG_PACKETS)
 
     def _found(self, segments: Segments, numbered: Numbered, rows: _Rows) -> Int64:
         """Return the conversations with a hello that came in time, and count what passed without one."""
@@ -243,6 +240,14 @@ class _Heads:
 
 def _head(buffer: Bytes, start: int, captured: int, most: int) -> bytes:
     return buffer[start : start + min(captured, most)].tobytes()
+
+
+def _early(segments: Segments, rows: _Rows, payload: Int64, packets: Int64) -> Int64:
+    """Return the rows before their conversation is dismissed for the lack of a hello, given what passed of each."""
+    ones = np.ones(len(rows.at), dtype=np.int64)
+    payload = payload[rows.code] + _passed_before(rows.code, segments.length[rows.at])
+    packets = packets[rows.code] + _passed_before(rows.code, ones)
+    return rows.at[(payload <= MAX_YOUNG_BYTES) & (packets <= MAX_YOUNG_PACKETS)]
 
 
 def _passed_before(code: Int64, amounts: Int64) -> Int64:
