@@ -62,7 +62,7 @@ class Streams:
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
         self.sides: tuple[Direction, ...] = ()  # both, once there are rows to take one by one
-        self.begun: tuple[tuple[End, int, list[Data]], ...] = ()  # what they go on from: facts, `next`, `recent`
+        self.begun: tuple[tuple[int, int, int, list[Data]], ...] = ()  # their origin, next, fin and recent before that
         self.deadline = NEVER  # largest capture time at which a packet still belongs to the conversation
         self.closing = False  # both FINs or a RST were seen
         self.opening = False  # a SYN-ACK waits for its ACK
@@ -72,21 +72,28 @@ class Streams:
 
     def _begin(self, beginning: Beginning) -> Iterator[Event]:
         """Take the first rows of the conversation, which are in order, at once."""
-        conversation, buffer, new, nexts = self.conversation, beginning.buffer, tuple.__new__, [0, 0]
+        conversation, buffer, new, lines = self.conversation, beginning.buffer, tuple.__new__, beginning.lines
         delivered: tuple[list[Data], list[Data]] = ([], [])
         self._note(beginning)
-        for side, frame, time, offset, start, stop, acked, packets, fin, alert in beginning.lines:
-            if fin or not conversation.done:
-                nexts[side] = offset + stop - start
-            if start < stop and (alert or not conversation.done):
+        for side, frame, time, offset, start, stop, acked, packets, fin, _ in lines:
+            if start < stop:
                 data = new(Data, (side, frame, time, offset, buffer[start:stop].tobytes(), acked, packets, 0))
                 delivered[side].append(data)
                 yield data
             if fin:
                 yield Closed(side, frame, time, "fin", acked, packets, 0)
-        self._settle()
-        recent = ([], []) if self.settled else delivered
-        self.begun = tuple(zip((beginning.opener, beginning.other), nexts, recent, strict=True))
+            if conversation.done:
+                break
+        self.begun = (_begun(beginning.opener, delivered[0]), _begun(beginning.other, delivered[1]))
+        for side, frame, time, offset, start, stop, acked, packets, fin, alert in lines:
+            if alert:
+                yield Data(side, frame, time, offset, buffer[start:stop].tobytes(), acked, packets, 0)
+            if fin:
+                yield Closed(side, frame, time, "fin", acked, packets, 0)
+        if conversation.done:
+            self.settled = True
+            for recent in delivered:
+                recent.clear()
 
     def _note(self, beginning: Beginning) -> None:
         """Take over the facts of a beginning."""
@@ -103,8 +110,9 @@ class Streams:
     def _both_sides(self) -> tuple[Direction, Direction]:
         """Return the sides of the conversation as its beginning left them."""
         sides = Direction(0, self.conversation.opener), Direction(1, self.conversation.other)
-        for me, (end, following, recent) in zip(sides, self.begun, strict=False):
-            me.origin, me.anchored, me.next, me.fin, me.recent = end.origin, True, following, end.fin, recent
+        for me, begun in zip(sides, self.begun, strict=False):
+            me.origin, me.next, me.fin, me.recent = begun
+            me.anchored = True
         self.begun = ()
         return sides
 
@@ -126,7 +134,10 @@ class Streams:
                 else:
                     yield from self._follow(part, buffer.data)
         if ends or self.over:
-            yield from self._finish()
+            if not self.conversation.done:
+                for me in self.sides:
+                    yield from me.finish(self.last[FRAME], self.last[TIME])
+            yield from self._settle()
             self.conversation.over = True
 
     def _in_time(self, block: Int64) -> Int64:
@@ -189,13 +200,6 @@ class Streams:
             self.deadline = int(block[CLOCK, -1]) + IDLE
         for me in self.sides:
             del me.recent[:-RECENT]
-
-    def _finish(self) -> Iterator[Event]:
-        """End the conversation: yield what is held and which bytes are known to be missing."""
-        if not self.conversation.done:
-            for me in self.sides:
-                yield from me.finish(self.last[FRAME], self.last[TIME])
-        yield from self._settle()
 
     def _segment(self, me: Direction, peer: Direction, row: Row, buffer: memoryview) -> list[Event]:
         """Take any segment, whatever its flags."""
@@ -339,6 +343,14 @@ class Streams:
         self.last = block[:, -1].tolist()
         if not self.closing:
             self.deadline = int(block[CLOCK, -1]) + IDLE
+
+
+def _begun(end: End, delivered: list[Data]) -> tuple[int, int, int, list[Data]]:
+    """Return what a side goes on from behind a beginning: its origin, next, fin and recent."""
+    following = end.fin
+    if following < 0:
+        following = delivered[-1].offset + len(delivered[-1].payload) if delivered else 0
+    return end.origin, following, end.fin, delivered
 
 
 def _sent_and_acked(block: Int64, me: Direction) -> tuple[Int64, Int64]:
