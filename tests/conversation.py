@@ -69,6 +69,17 @@ class Talk:
         self.conversation.side(1 - side).acknowledged = self._sent[1 - side]
         return self
 
+    def hears(self, side: int) -> "Talk":
+        """Send a packet that acknowledges nothing, such as a SYN-ACK."""
+        self._tick(side)
+        return self
+
+    def repeats(self, side: int) -> "Talk":
+        """Send the last bytes again."""
+        self._tick(side)
+        self.conversation.side(side).repeated += 1
+        return self
+
     def closes(self, side: int, how: str = "fin") -> "Talk":
         """End a side's stream."""
         self._tick(side)

@@ -209,7 +209,18 @@ CASES: dict[str, tuple[Callable[[], Talk], str, Expected]] = {
     "bytes are missing, then a fatal alert": (
         lambda: Talk().says(CLIENT, hello12()).says(SERVER, server_hello12()).loses(SERVER, 500)
         .says(SERVER, alert(2, 40)),
-        "alert_in_clear", failed(Mechanism.ALERT, Party.SERVER, Phase.SERVER_HELLO)),
+        "alert_in_clear", (Outcome.FAILED, Mechanism.ALERT, Party.SERVER, None)),
+    "bytes are missing, then an alert that names its step": (
+        lambda: Talk().says(CLIENT, hello12()).loses(SERVER, 500).says(CLIENT, alert(2, 48)),
+        "alert_in_clear", failed(Mechanism.ALERT, Party.CLIENT, Phase.SERVER_CERTIFICATE)),
+    "bytes that are no TLS in mid-handshake, then a close": (
+        lambda: Talk().says(CLIENT, hello12()).says(SERVER, flight12()).says(CLIENT, bytes([255] * 20)).closes(SERVER),
+        "bytes_missing", UNKNOWN),
+    "never acknowledged, nor repeated": (
+        lambda: Talk().says(CLIENT, hello12()).hears(SERVER).waits(60), "bytes_missing", UNKNOWN),
+    "never acknowledged, though repeated": (
+        lambda: Talk().says(CLIENT, hello12()).hears(SERVER).repeats(CLIENT).waits(60),
+        "silence", failed(Mechanism.TIMEOUT, Party.NETWORK, Phase.CLIENT_HELLO)),
     "the client's answer is missing, then tickets": (
         lambda: up_to_flight13().loses(CLIENT, 74).says(SERVER, sealed(250)).closes(CLIENT), "bytes_missing", UNKNOWN),
 }  # fmt: skip

@@ -54,7 +54,7 @@ def test_headline_with_many_groups_gives_the_total_and_the_worst() -> None:
     rows = [established(v) for v in ("TLS 1.0", "TLS 1.1", "TLS 1.2", "TLS 1.3")] + [failed("TLS 1.1")] * 2
     text = build({"handshakes": handshakes(rows)}).headline.text
     assert text.startswith("2 of 6 handshakes failed (33 %, ")
-    assert "most in TLS 1.1 (2 of 3)" in text
+    assert "highest in TLS 1.1 (2 of 3)" in text
 
 
 def test_headline_where_all_succeeded() -> None:
@@ -107,7 +107,7 @@ def test_failures_can_be_grouped_by_any_columns() -> None:
     """`by` takes one column or several; a missing value is a group of its own."""
     rows = handshakes(failed(sni=None), established(sni="a.example"))
     found = grid(build({"handshakes": rows}, by=["sni", "version"]), "failures")
-    assert [row[:3] for row in found.rows] == [("(none)", "TLS 1.2", (1, 1)), ("a.example", "TLS 1.2", (0, 1))]
+    assert [row[:3] for row in found.rows] == [("(not seen)", "TLS 1.2", (1, 1)), ("a.example", "TLS 1.2", (0, 1))]
 
 
 def test_a_wrong_column_is_the_callers_error() -> None:

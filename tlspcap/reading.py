@@ -197,6 +197,9 @@ def _write_notes(builder: Builder, file: FileReading) -> None:
     facts, flows = file.facts, file.flows
     if facts.stopped_at is not None:
         builder.note("truncated_file", f"reading stopped at byte {facts.stopped_at}: {facts.stopped_why}", facts.name)
+    if facts.cut_packets:
+        detail = f"{facts.cut_packets} of {facts.packets} packets were cut by the snapshot length; record with -s 0"
+        builder.note("cut_packets", detail, facts.name)
     for reason, count in sorted(facts.unread.items()):
         builder.note("unreadable_packets", f"{count} of {facts.packets} packets: {reason}", facts.name)
     for number, _, frame in flows.conflicts:
@@ -226,7 +229,8 @@ def _what_instead(facts: FileFacts, flows: FlowFacts) -> str:
     """What a file without a handshake holds."""
     kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.most_common(TOP)) or "none readable"
     ports = ", ".join(f"{port} ({count})" for port, count in flows.ports.most_common(TOP)) or "none"
+    cut = f"; {facts.cut_packets} packets were cut by the snapshot length" if facts.cut_packets else ""
     return (
         f"no TLS handshake found; {facts.packets} packets ({kinds}), {flows.conversations} TCP conversations, "
-        f"top server ports: {ports}"
+        f"top server ports: {ports}{cut}"
     )

@@ -28,6 +28,7 @@ NOTE_KINDS = {
     "gap": "bytes of a handshake that the capture does not hold",
     "conflicting_retransmission": "bytes sent again with other content; the first seen were used",
     "unreadable_packets": "packets that could not be read, by link type and reason, with their count",
+    "cut_packets": "packets of which the capture holds only the beginning (snapshot length), with their count",
     "truncated_file": "the file ends inside a packet, or holds bytes that are no packet; says the byte offset",
     "cap_reached": "a bound on buffers or counts was reached; says which",
     "clock_stepped_back": "packet times that run backwards within the file",
@@ -228,5 +229,3 @@ NOTES = Table("notes", "one thing that was odd", (
 ))  # fmt: skip
 
 TABLES: dict[str, Table] = {t.name: t for t in (HANDSHAKES, RECORDS, MESSAGES, ALERTS, CERTIFICATES, NOTES)}
-
-_RANKED = ("SSL 2.0", "SSL 3.0", "TLS 1.0", "TLS 1.1", "TLS 1.2")

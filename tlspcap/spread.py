@@ -95,7 +95,12 @@ def _job(
         raise ArgumentError(f"timeout: {timeout!r} seconds make no sense; give a number above 0")
     names = None if tables is None else tuple(tables)
     captures, missing = _found(source) if tolerant else (sources(source), [])
+    captures = list({_identity(capture): capture for capture in captures}.values())  # a file given twice is read once
     return Job(tuple(captures), round(timeout * SECOND), select, names, chunk_bytes, tolerant), missing
+
+
+def _identity(capture: CaptureInput) -> object:
+    return os.path.realpath(capture) if isinstance(capture, str | Path) and str(capture) != "-" else id(capture)
 
 
 def _found(source: CaptureInput | Iterable[CaptureInput]) -> tuple[list[CaptureInput], list[CaptureError]]:
@@ -183,7 +188,10 @@ class _Worker:
     """A process that does one share."""
 
     def __init__(self, job: Job, rows: int | None) -> None:
-        command = [sys.executable, "-c", "from tlspcap.spread import main; main()"]
+        # The packages that the caller has, and no other: not those that lie in the current folder (-P)
+        path = [str(Path(__file__).parents[1]), *(folder for folder in sys.path if folder)]
+        program = f"import sys; sys.path[:] = {path!r}; from tlspcap.spread import main; main()"
+        command = [sys.executable, "-P", "-c", program]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdin is not None
         assert self._process.stdout is not None

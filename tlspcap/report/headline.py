@@ -31,7 +31,7 @@ def headline(handshakes: pd.DataFrame, by: list[str], notes: pd.DataFrame | None
 def group_name(key: object) -> str:
     """Name a group by its value or values."""
     values = key if isinstance(key, tuple) else (key,)
-    return ", ".join("(none)" if words.missing(value) else words.wire(value, 40) for value in values)
+    return ", ".join(words.NOT_SEEN if words.missing(value) else words.wire(value, 40) for value in values)
 
 
 def _nothing(notes: pd.DataFrame | None) -> Sentence:
@@ -74,8 +74,8 @@ def _each_group(ratios: pd.DataFrame) -> str:
 
 def _total_and_worst(handshakes: pd.DataFrame, ratios: pd.DataFrame) -> str:
     total = failure_ratio(handshakes, by=None).iloc[0]
-    worst = ratios.sort_values("failed", ascending=False, kind="stable").iloc[0]
-    most = f"most in {group_name(worst.name)} ({_of_base(worst)})"
+    worst = ratios.sort_values("ci_low", ascending=False, kind="stable").iloc[0]  # the one most surely high
+    most = f"highest in {group_name(worst.name)} ({_of_base(worst)})"
     return f"{_ratio(total, ' handshakes failed', '95 % interval ')}, {most}"
 
 

@@ -21,6 +21,7 @@ MEASURES = {
     "first_data_ms": "wait for first data after it",
     "connect_ms": "TCP and TLS together",
 }
+PARTIAL = ("truncated_file", "unreadable_packets", "cut_packets", "cap_reached")  # notes: more may have been there
 FEW = f"{words.UNKNOWN}: too few for that quantile. Left out: failed, unknown or not measured."
 
 
@@ -159,17 +160,19 @@ def _lacking(handshakes: pd.DataFrame, notes: pd.DataFrame | None) -> Section:
     """Say what the capture lacks: incomplete and unknown handshakes with reasons, then the notes by kind."""
     grids = [_unknown_grid(handshakes), _notes_grid(notes)]
     kept = tuple(grid for grid in grids if grid.rows)
-    return Section("lacking", "What the capture lacks", _completeness(handshakes), kept)
+    return Section("lacking", "What the capture lacks", _completeness(handshakes, notes), kept)
 
 
-def _completeness(handshakes: pd.DataFrame) -> tuple[Sentence, ...]:
+def _completeness(handshakes: pd.DataFrame, notes: pd.DataFrame | None) -> tuple[Sentence, ...]:
     counts = handshakes["completeness"].value_counts()
     lacking = {str(k): int(n) for k, n in counts.items() if k != "complete" and n}
     total = words.count(len(handshakes), "handshake")
     if handshakes.empty:
         return ()
     if not lacking:
-        return (Sentence(f"Nothing: all packets of the {total} are there.", Mood.GOOD),)
+        part = notes is not None and notes["kind"].isin(PARTIAL).any()
+        said = f"Nothing of the {total} that were found" if part else f"Nothing: all packets of the {total} are there"
+        return (Sentence(f"{said}.", Mood.DOUBT if part else Mood.GOOD),)
     said = "; ".join(f"{n:,} {words.TIMES} {words.LACKS[Completeness(k)]}" for k, n in lacking.items())
     return (Sentence(f"Of {total}: {said}.", Mood.DOUBT, data=lacking),)
 
@@ -212,7 +215,7 @@ def _spoken(by: list[str]) -> str:
 
 def _labels(key: object) -> tuple[str, ...]:
     values = key if isinstance(key, tuple) else (key,)
-    return tuple("(none)" if words.missing(value) else words.wire(value, 60) for value in values)
+    return tuple(words.NOT_SEEN if words.missing(value) else words.wire(value, 60) for value in values)
 
 
 def _number(value: object) -> float | None:

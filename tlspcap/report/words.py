@@ -10,6 +10,7 @@ from tlspcap.tls.verdict import Completeness, Mechanism, Party, Phase
 
 TIMES = "×"  # noqa: RUF001 - a multiplication sign
 UNKNOWN = "–"  # noqa: RUF001 - a dash stands where there is no value, or too few to carry one
+NOT_SEEN = "(not seen)"  # a group of rows that lack the value
 
 STEPS = {
     Phase.CLIENT_HELLO: "after the ClientHello",

@@ -49,6 +49,11 @@ class Evidence:
         return bool(self.account.client.gaps or self.account.server.gaps)
 
     @property
+    def broken(self) -> bool:
+        """Bytes of either side are missing, or are no TLS: what they were cannot be told."""
+        return self.gap or self.account.stray is not None
+
+    @property
     def one_sided(self) -> bool:
         """No packet of one side is in the capture."""
         conversation = self.account.conversation
@@ -68,10 +73,6 @@ class Evidence:
     def all_acknowledged(self, role: str) -> bool:
         """The other side's TCP acknowledged all that a side sent."""
         return self.acknowledged(role) >= self.account.conversation.side(self.account.side(role).number).sent
-
-    def first_in_clear(self, code: int) -> SeenAlert | None:
-        """The first clear alert with a code."""
-        return next((alert for alert in self.account.alerts if alert.code == code), None)
 
     def went_on(self, alert: SeenAlert) -> bool:
         """Whether the handshake went on behind an alert: a message of its sender, or a ChangeCipherSpec, came later."""

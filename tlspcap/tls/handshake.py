@@ -174,6 +174,8 @@ class Follower:
         account.stray, account.stray_sender = stray, role
         if account.server_hello is None and role == SERVER:
             self.done = True  # an answer that is no TLS: nothing later can change that
+        else:
+            _odd(account, "bad_message", stray.data, f"bytes of the {role} that are no TLS record, in mid-handshake")
 
     # -- behind the end -----------------------------------------------------------------------------------------
 

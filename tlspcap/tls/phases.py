@@ -10,6 +10,13 @@ CERTIFICATE_ALERTS = frozenset((41, 42, 43, 44, 45, 46, 48, 49, 111, 113, 114, 1
 SERVER_HELLO_ALERTS = frozenset((47, 70, 71, 109, 110))
 
 
+def phase_of_alert(sender: str, alert: int) -> Phase | None:
+    """The step that an alert's own name tells; None where the name may belong to any."""
+    if alert in CERTIFICATE_ALERTS:
+        return Phase.SERVER_CERTIFICATE if sender == CLIENT else Phase.CLIENT_AUTH
+    return None
+
+
 def phase_of(seen: Evidence, ender: str, alert: int | None) -> Phase:
     """The step at which a handshake ended: what its ender had last been given, refined by the alert's name."""
     account = seen.account

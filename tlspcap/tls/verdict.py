@@ -82,7 +82,7 @@ def failed(
     rule: str,
     side: str,
     mechanism: Mechanism,
-    phase: Phase,
+    phase: Phase | None,
     reason: str,
     end: Data | Closed | None,
     *,

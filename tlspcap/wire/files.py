@@ -137,7 +137,9 @@ def open_capture(source: CaptureInput) -> Opened:
     if not isinstance(source, str | Path):
         return Opened(str(getattr(source, "name", "") or "the given file"), source)
     if str(source) == "-":
-        return Opened("-", sys.stdin.buffer)
+        if sys.stdin is None:
+            raise CaptureError("standard input is closed; pipe a capture in, as in: tcpdump -w - | tlspcap report -")
+        return Opened("standard input", sys.stdin.buffer)
     try:
         stream = open(source, "rb", buffering=0)  # noqa: SIM115 - closed by Opened
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte in it

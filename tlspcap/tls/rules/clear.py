@@ -3,7 +3,7 @@
 from tlspcap.tls import names
 from tlspcap.tls.account import SERVER
 from tlspcap.tls.evidence import BENIGN, CLOSE_NOTIFY, Evidence
-from tlspcap.tls.phases import phase_of, step_words
+from tlspcap.tls.phases import phase_of, phase_of_alert, step_words
 from tlspcap.tls.verdict import Mechanism, Phase, Verdict, failed
 
 MAX_QUOTE = 48
@@ -23,8 +23,12 @@ def alert_in_clear(seen: Evidence) -> Verdict | None:
     alert = next((a for a in seen.account.alerts if seen.is_decisive(a)), None)
     if alert is None or alert.code is None:
         return None
-    phase = phase_of(seen, alert.sender, alert.code)
-    reason = f"the {alert.sender} sent {_name(alert.code)} {step_words(alert.sender, phase)}"
+    if seen.broken:  # the steps before it may be among what is missing: only the alert's own name tells
+        phase, where = phase_of_alert(alert.sender, alert.code), "at a step that the capture does not show"
+    else:
+        phase = phase_of(seen, alert.sender, alert.code)
+        where = step_words(alert.sender, phase)
+    reason = f"the {alert.sender} sent {_name(alert.code)} {where}"
     return failed("alert_in_clear", alert.sender, Mechanism.ALERT, phase, reason, alert.data, alert=alert.code)
 
 

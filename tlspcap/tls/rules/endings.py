@@ -9,7 +9,13 @@ from tlspcap.tls.verdict import Mechanism, Party, Phase, Verdict, failed, unknow
 def waited_in_vain(seen: Evidence) -> Verdict | None:
     """The client ended a wait as long as the time-out: it is the silence that failed, not the client."""
     account = seen.account
-    if seen.closed is None or seen.closer != CLIENT or account.server_hello is not None or account.answer or seen.gap:
+    if (
+        seen.closed is None
+        or seen.closer != CLIENT
+        or account.server_hello is not None
+        or account.answer
+        or seen.broken
+    ):
         return None
     waited = seen.closed.time - seen.account.hello_first.time
     if waited < seen.timeout or seen.one_sided:
@@ -20,7 +26,7 @@ def waited_in_vain(seen: Evidence) -> Verdict | None:
 def ended_early(seen: Evidence) -> Verdict | None:
     """A FIN or RST before the handshake was complete, with every byte before it seen."""
     closed = seen.closed
-    if closed is None or seen.gap or seen.one_sided:
+    if closed is None or seen.broken or seen.one_sided:
         return None
     mechanism = Mechanism.RESET if closed.how == "reset" else Mechanism.CLOSE
     phase = phase_of(seen, seen.closer, None)
@@ -36,14 +42,14 @@ def ended_early(seen: Evidence) -> Verdict | None:
 
 def silence(seen: Evidence) -> Verdict | None:
     """Nobody closed and nothing came for as long as the time-out, by the capture's clock."""
-    if not seen.silent or seen.gap or seen.one_sided or seen.flight.kind == "finished":
+    if not seen.silent or seen.broken or seen.one_sided or seen.flight.kind == "finished":
         return None
     if seen.account.server_hello is None and seen.account.answer is None:
         return _no_answer("silence", seen, seen.idle)
     last = seen.account.records[-1].sender if seen.account.records else CLIENT
     waiting_for = SERVER if last == CLIENT else CLIENT
     if not seen.all_acknowledged(last):
-        return _timeout(seen, Party.NETWORK, f"what the {last} sent last was never acknowledged")
+        return _unacknowledged("silence", seen, last, f"what the {last} sent last", seen.idle)
     return _timeout(seen, Party(waiting_for), f"the {waiting_for} fell silent")
 
 
@@ -56,7 +62,9 @@ def bytes_missing(seen: Evidence) -> Verdict | None:
         first = min([*seen.account.client.gaps, *seen.account.server.gaps], key=lambda gap: gap.frame)
         role = seen.account.role(first.side)
         why = "were cut off by the snapshot length" if first.cause == "snaplen" else "are missing from the capture"
-        return unknown("bytes_missing", f"{first.length} bytes of the {role} {why} before frame {first.frame}")
+        return unknown("bytes_missing", f"bytes of the {role} {why}")
+    if seen.account.stray is not None:
+        return unknown("bytes_missing", f"bytes of the {seen.account.stray_sender} are no TLS, in mid-handshake")
     return None
 
 
@@ -66,12 +74,23 @@ def _timeout(seen: Evidence, side: Party, what: str) -> Verdict:
 
 
 def _no_answer(rule: str, seen: Evidence, waited: int) -> Verdict:
-    """No answer to the ClientHello: the server's doing where its TCP acknowledged it, else the network's."""
+    """No answer to the ClientHello: the server's doing where its TCP acknowledged it, else perhaps the network's."""
     last = seen.account.hello_last or seen.account.hello_first
-    acknowledged = seen.acknowledged(CLIENT) >= last.offset + len(last.payload)
-    side = Party.SERVER if acknowledged else Party.NETWORK
-    heard = (
-        "acknowledged the ClientHello but never answered it" if acknowledged else "never acknowledged the ClientHello"
+    if seen.acknowledged(CLIENT) < last.offset + len(last.payload):
+        return _unacknowledged(rule, seen, CLIENT, "the ClientHello", waited)
+    reason = f"the server acknowledged the ClientHello but never answered it, in {waited / 1e9:.1f} s of capture time"
+    return failed(rule, Party.SERVER, Mechanism.TIMEOUT, Phase.CLIENT_HELLO, reason, None, probable=True)
+
+
+def _unacknowledged(rule: str, seen: Evidence, sender: str, what: str, waited: int) -> Verdict:
+    """Bytes that were never acknowledged: lost on the network where TCP sent them again in vain (RFC 6298 5).
+
+    Without that the capture lacks packets, more likely than not: TCP would have repeated them within a second.
+    """
+    told = f"{what} was never acknowledged, in {waited / 1e9:.1f} s of capture time"
+    if not seen.account.conversation.side(seen.account.side(sender).number).repeated:
+        return unknown("bytes_missing", f"{told}, nor sent again: the capture may lack packets")
+    phase = phase_of(seen, Party.NETWORK, None)
+    return failed(
+        rule, Party.NETWORK, Mechanism.TIMEOUT, phase, f"{told}, though it was sent again", None, probable=True
     )
-    reason = f"the server {heard}, in {waited / 1e9:.1f} s of capture time"
-    return failed(rule, side, Mechanism.TIMEOUT, Phase.CLIENT_HELLO, reason, None)

@@ -68,7 +68,7 @@ def data_both_ways(seen: Evidence) -> Verdict | None:
     """Application data of both sides behind a Finished that the capture lacks: they would not speak otherwise."""
     account = seen.account
     client, server = account.client.application, account.server.application
-    if seen.tls13 or client is None or server is None or not (seen.gap or account.server_hello is None):
+    if seen.tls13 or client is None or server is None or not (seen.broken or account.server_hello is None):
         return None
     reason = "a Finished is missing from the capture, but both sides went on to send application data"
     return established("data_both_ways", reason, None, Certainty.PROBABLE)
