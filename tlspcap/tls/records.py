@@ -16,6 +16,7 @@ HEADER_LENGTH = 5
 MAX_LENGTH = 2**14 + 2048  # RFC 5246 6.2.3: the longest TLSCiphertext of any version
 MAX_MESSAGE = 2**21  # a longer handshake message is not joined; RFC 8446 4 would allow 2**24
 _HEADER = Struct(">BHH")
+_new = tuple.__new__
 _CLEAR_TYPES = frozenset((CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, HEARTBEAT))
 
 
@@ -109,17 +110,18 @@ class RecordReader:
             if end - position < HEADER_LENGTH:
                 self._begin_head(data, payload[position:])
                 break
-            header = _HEADER.unpack_from(payload, position)
-            if not plausible(*header):
+            header = kind, version, length = _HEADER.unpack_from(payload, position)
+            if not plausible(kind, version, length):
                 self._lose(data, payload[position:])
                 break
             start = position + HEADER_LENGTH
-            position = start + header[2]
+            position = start + length
             if position > end:
                 self._begin(data, header, payload[start:])
             else:
-                fragment = payload[start:position] if header[0] in _CLEAR_TYPES else b""
-                records.append(Record((data,), header[0], header[1], header[2], fragment, data.offset + position))
+                fragment = b"" if kind == APPLICATION_DATA else payload[start:position]
+                # most records come this way: a tuple made without the detour through Record's own __new__
+                records.append(_new(Record, ((data,), kind, version, length, fragment, data.offset + position)))
         return records
 
     def gap(self, gap: Gap) -> None:
