@@ -90,6 +90,25 @@ def test_a_capture_without_tls_says_what_was_there(tmp_path: Path, sample: Calla
     assert "1 TCP conversations, top server ports: 443 (1)" in detail
 
 
+def test_tls_to_a_plain_port_and_http_to_a_tls_port_are_notes(capture: tlspcap.Capture) -> None:
+    """Each conversation that spoke the wrong protocol has its note, with the frame to look at."""
+    notes = capture.notes.groupby("kind", observed=True).size().to_dict()
+    assert notes == {"tls_to_plain_port": 8, "http_on_tls_port": 4}
+    assert capture.notes["frame"].notna().all()
+
+
+def test_a_clock_that_steps_back_is_a_note(tmp_path: Path, sample: Callable[[str], Path]) -> None:
+    """Packet times that run backwards are said once, with how far; verdicts stay."""
+    content = bytearray(sample("old-app.pcap").read_bytes())
+    second = int.from_bytes(content[24:28], "little")
+    content[24:28] = (second + 5).to_bytes(4, "little")  # the first packet, five seconds late
+    path = tmp_path / "stepped.pcap"
+    path.write_bytes(content)
+    stepped = tlspcap.read(path)
+    assert stepped.notes["kind"].tolist() == ["clock_stepped_back"]
+    assert stepped.handshakes["outcome"].tolist() == tlspcap.read(sample("old-app.pcap")).handshakes["outcome"].tolist()
+
+
 def test_a_selection_narrows_the_rows(sample: Callable[[str], Path]) -> None:
     """Host, port, name and time keep the handshakes that fit, and nothing else changes."""
     path = sample("old-app.pcap")

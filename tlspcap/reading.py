@@ -24,6 +24,7 @@ from tlspcap.wire.flows import FlowFacts, Flows
 from tlspcap.wire.undecided import Sample
 
 DIGEST_SEGMENTS = 1  # the first segment of a file stands for it in ids; more would differ where a file is cut short
+STEP_BACK = 1_000_000  # ns; queues of one network card may differ by less
 TOP = 5  # ports and kinds of packets named where there is no TLS
 Progress = Callable[[str, int], None]  # file name, bytes read since the last call
 
@@ -202,6 +203,9 @@ def _write_notes(builder: Builder, file: FileReading) -> None:
         builder.note("cut_packets", detail, facts.name)
     for reason, count in sorted(facts.unread.items()):
         builder.note("unreadable_packets", f"{count} of {facts.packets} packets: {reason}", facts.name)
+    if flows.stepped_back > STEP_BACK:
+        detail = f"packet times run backwards, by up to {flows.stepped_back / 1e9:.3f} s; durations may be wrong"
+        builder.note("clock_stepped_back", detail, facts.name)
     for number, _, frame in flows.conflicts:
         detail = "a segment was sent again with other bytes; the first seen were used"
         builder.note("conflicting_retransmission", detail, facts.name, stream=number, frame=frame)

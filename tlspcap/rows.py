@@ -10,7 +10,7 @@ from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, NamedTuple
 
 from tlspcap.tls import flights, names
-from tlspcap.tls.account import CLIENT, SERVER, Account, SeenAlert
+from tlspcap.tls.account import CLIENT, SERVER, Account, Oddity, SeenAlert
 from tlspcap.tls.ciphers import forward_secrecy
 from tlspcap.tls.evidence import evidence
 from tlspcap.tls.extensions import Extensions
@@ -317,16 +317,18 @@ def _inferred_alerts(account: Account, verdict: Verdict) -> Iterator[tuple[str, 
 def note_rows(done: Finished) -> Iterator[Row]:
     """The rows of the `notes` table that belong to one handshake."""
     conversation = done.account.conversation
-    for kind, data, detail in done.account.oddities:
+    for kind, at, detail in _odd(done.account, done.verdict):
         yield {
             "id": done.id, "capture": conversation.capture, "transport": "tcp", "stream": conversation.number,
-            "frame": data.frame, "time": data.time, "kind": kind, "detail": detail,
+            "frame": at.frame, "time": at.time, "kind": kind, "detail": detail,
         }  # fmt: skip
-    for gap in [*done.account.client.gaps, *done.account.server.gaps]:
-        role = done.account.role(gap.side)
+
+
+def _odd(account: Account, verdict: Verdict) -> Iterator[Oddity]:
+    yield from account.oddities
+    if verdict.mechanism is Mechanism.NOT_TLS and verdict.end is not None:
+        yield Oddity("tls_to_plain_port", verdict.end, verdict.reason)
+    for gap in [*account.client.gaps, *account.server.gaps]:
         why = "cut off by the snapshot length" if gap.cause == "snaplen" else "not in the capture"
-        yield {
-            "id": done.id, "capture": conversation.capture, "transport": "tcp", "stream": conversation.number,
-            "frame": gap.frame, "time": gap.time, "kind": "gap",
-            "detail": f"{gap.length} bytes of the {role}, from stream offset {gap.offset}, are {why}",
-        }  # fmt: skip
+        detail = f"{gap.length} bytes of the {account.role(gap.side)}, from stream offset {gap.offset}, are {why}"
+        yield Oddity("gap", gap, detail)

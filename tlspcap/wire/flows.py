@@ -41,6 +41,7 @@ class FlowFacts:
 
     segments: int = 0  # TCP segments
     payload: int = 0  # their payload bytes on the wire
+    stepped_back: int = 0  # ns, the most that a segment's time lies before the largest one so far
     conversations: int = 0
     tls: int = 0  # conversations with a hello
     ports: Counter[int] = field(default_factory=Counter)  # conversations without a hello, by the server's port
@@ -93,6 +94,7 @@ class Flows:
         self.clock = int(clock[-1])
         self._facts.segments += len(segments)
         self._facts.payload += int(segments.length.sum())
+        self._facts.stepped_back = max(self._facts.stepped_back, int((clock - segments.time).max()))
         replaced = self._replaced(numbered, clock)
         yield from self._work(segments, numbered, clock, replaced, waited)
         late = [at for at, streams in self._followed.items() if self.clock > streams.deadline]
