@@ -16,7 +16,7 @@ from tlspcap.tls.evidence import evidence
 from tlspcap.tls.extensions import Extensions
 from tlspcap.tls.fingerprints import ja3, ja3s, ja4
 from tlspcap.tls.flights import ClientFlight
-from tlspcap.tls.messages import ClientHello
+from tlspcap.tls.messages import ClientHello, ServerHello
 from tlspcap.tls.names import ExtensionType as Code
 from tlspcap.tls.outcome import completeness, judge
 from tlspcap.tls.records import Record
@@ -114,29 +114,47 @@ def _offer_of_shape(version: int, suites: tuple[int, ...], extensions: tuple[tup
 
 
 def _choice(account: Account) -> Row:
-    chosen, offered = account.version, account.offered_max
-    version = chosen if chosen is not None else offered
-    row: Row = {
-        "negotiated_version": None if chosen is None else names.version_name(chosen),
-        "version": None if version is None else names.version_name(version),
-        "hello_retry": account.retry is not None,
-        **dict.fromkeys(("alpn", "cipher", "cipher_code", "group", "dh_bits", "signature_scheme")),
-        **dict.fromkeys(("forward_secrecy", "ja3s")),
-    }
-    hello, exchange = account.server_hello, account.key_exchange
+    hello, exchange, offered = account.server_hello, account.key_exchange, account.offered_max
+    retry = account.retry is not None
     if hello is None:
-        return row
-    group = hello.key_share_group if account.is_tls13 else exchange.group if exchange else None
-    row["alpn"], row["ja3s"] = hello.alpn, ja3s(hello)
-    row["cipher"], row["cipher_code"] = names.cipher_name(hello.cipher_suite), hello.cipher_suite
-    row["group"] = None if group is None else names.group_name(group)
-    psk_only = hello.psk_selected and hello.key_share_group is None
-    row["forward_secrecy"] = forward_secrecy(chosen, hello.cipher_suite, psk_only)
+        version = None if offered is None else names.version_name(offered)
+        return {**_NO_CHOICE, "version": version, "hello_retry": retry}
+    share = hello.key_share_group
+    group = share if account.is_tls13 else exchange.group if exchange else None
+    psk_only = share is None and hello.psk_selected
+    named = _choice_of_shape(
+        hello.version, hello.legacy_version, hello.cipher_suite, hello.extensions.codes, group, psk_only
+    )
+    row = {**named, "hello_retry": retry, "alpn": hello.alpn, "dh_bits": None, "signature_scheme": None}
     if exchange is not None:
         row["dh_bits"] = exchange.dh_bits
         if exchange.signature_scheme is not None:
             row["signature_scheme"] = names.signature_scheme_name(exchange.signature_scheme)
     return row
+
+
+_NO_CHOICE: Row = dict.fromkeys((
+    "negotiated_version", "alpn", "cipher", "cipher_code", "group", "dh_bits", "signature_scheme", "forward_secrecy",
+    "ja3s",
+))  # fmt: skip
+
+
+@lru_cache(maxsize=4096)  # a server makes one of a few choices
+def _choice_of_shape(
+    version: int, legacy_version: int, suite: int, extensions: tuple[int, ...], group: int | None, psk_only: bool
+) -> Row:
+    """What is the same for all ServerHellos that differ only in random values and keys."""
+    shape = ServerHello(legacy_version, b"", b"", suite, 0, Extensions(tuple([(code, b"") for code in extensions])))
+    name = names.version_name(version)
+    return {
+        "negotiated_version": name,
+        "version": name,
+        "cipher": names.cipher_name(suite),
+        "cipher_code": suite,
+        "group": None if group is None else names.group_name(group),
+        "forward_secrecy": forward_secrecy(version, suite, psk_only),
+        "ja3s": ja3s(shape),
+    }
 
 
 def _resumption(account: Account, flight: ClientFlight) -> Row:
