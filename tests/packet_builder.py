@@ -41,12 +41,12 @@ def tcp(payload: bytes = b"", *, seq: int = 1, ack: int = 0, flags: int = 16, op
     return struct.pack(">HHIIHHHH", *ports, seq, ack, size << 12 | flags, 512, 0, 0) + options + payload
 
 
-def ipv4(body: bytes, *, protocol: int = 6, options: bytes = b"", total: int | None = None, fragment: int = 0x4000):
+def ipv4(body: bytes, *, protocol=6, options=b"", total: int | None = None, fragment=0x4000, ends=(CLIENT, SERVER)):
     """Build an IPv4 header and what it carries."""
     size = 20 + len(options)
     total = size + len(body) if total is None else total
     start = struct.pack(">BBHHHBBH", 0x40 | size // 4, 0, total, 7, fragment, 64, protocol, 0)
-    return start + CLIENT + SERVER + options + body
+    return start + ends[0] + ends[1] + options + body
 
 
 def ipv6(body: bytes, *, following: int = 6, size: int | None = None) -> bytes:

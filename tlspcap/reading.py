@@ -15,8 +15,9 @@ from tlspcap import rows
 from tlspcap.errors import CaptureError
 from tlspcap.selection import Selection
 from tlspcap.tables import Builder
+from tlspcap.tls.dialogue import Refusal
 from tlspcap.tls.handshake import Follower
-from tlspcap.transport import Conversation, Event
+from tlspcap.transport import Conversation, Data, Event
 from tlspcap.wire import packets
 from tlspcap.wire.columns import AddressBook, FileFacts, Segments
 from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, open_capture
@@ -25,6 +26,7 @@ from tlspcap.wire.undecided import Sample
 
 DIGEST_SEGMENTS = 1  # the first segment of a file stands for it in ids; more would differ where a file is cut short
 STEP_BACK = 1_000_000  # ns; queues of one network card may differ by less
+MAX_REFUSED = 1_000  # requests for TLS that were declined, of which there is a note
 TOP = 5  # ports and kinds of packets named where there is no TLS
 Progress = Callable[[str, int], None]  # file name, bytes read since the last call
 
@@ -49,11 +51,13 @@ class FileReading:
     facts: FileFacts
     flows: FlowFacts
     servers: dict[int, tuple[str, int]]  # address and port that each sample of `flows` was sent to
+    refused: "Refused"  # requests for TLS that were declined
     handshakes: int = 0  # found in it, selected or not
 
     def merge(self, other: "FileReading") -> None:
         """Take over what another share saw of the same file."""
         self.handshakes += other.handshakes
+        self.refused.merge(other.refused)
         self.flows.conflicts = sorted({*self.flows.conflicts, *other.flows.conflicts})
 
 
@@ -121,6 +125,7 @@ class _Reader:
         self.unreadable: list[CaptureError] = []
         self._job = job
         self._progress = progress
+        self._refused = Refused()
 
     def renew(self) -> Builder:
         """Begin a new piece; return the builder of the old one."""
@@ -129,7 +134,7 @@ class _Reader:
 
     def chunks(self, capture: CaptureInput) -> Iterator[None]:
         """Read one file; stop for the caller behind every chunk."""
-        self._found = 0
+        self._found, self._refused = 0, Refused()
         with open_capture(capture) as opened:
             facts, book = FileFacts(opened.name), AddressBook()
             flows, identity = Flows(opened.name, book, share=self._job.share), _Identity()
@@ -146,7 +151,7 @@ class _Reader:
                 self._follow(conversation, events, flows, identity)
         summary = flows.summary()
         servers = {sample.number: _receiver(flows, sample) for sample in summary.samples}
-        self.files.append(FileReading(facts, summary, servers, self._found))
+        self.files.append(FileReading(facts, summary, servers, self._refused, self._found))
 
     def _follow(self, conversation: Conversation, events: Iterable[Event], flows: Flows, identity: "_Identity") -> None:
         follower = conversation.follower
@@ -157,13 +162,51 @@ class _Reader:
             if follower.done:
                 conversation.done = True
         if conversation.over:
-            follower.finish()
             conversation.follower = None
             if follower.account is not None:
                 clock = conversation.until or flows.clock
                 done = rows.finish(follower.account, clock, self._job.timeout, identity.digest())
                 self.builder.add(done, self._job.select)
                 self._found += 1
+            elif follower.refusal is not None:
+                self._refused.add(conversation, follower.refusal)
+
+
+class Refused:
+    """Conversations in which a request for TLS was declined and no hello came: those with the lowest numbers."""
+
+    def __init__(self) -> None:
+        self.count = 0  # of all
+        self._notes: dict[int, tuple[str, Data]] = {}
+
+    def add(self, conversation: Conversation, refusal: Refusal) -> None:
+        """Take one conversation."""
+        asking, asked = conversation.side(refusal.side), conversation.side(1 - refusal.side)
+        who = f"{_place(asking.address, asking.port)} to {_place(asked.address, asked.port)}"
+        self.count += 1
+        self._notes[conversation.number] = (f"{who}: {refusal.words}", refusal.data)
+        self._limit(2 * MAX_REFUSED)
+
+    def merge(self, other: "Refused") -> None:
+        """Take over what another share of the same file found."""
+        self.count += other.count
+        self._notes |= other._notes
+        self._limit(2 * MAX_REFUSED)
+
+    def notes(self) -> list[tuple[int, tuple[str, Data]]]:
+        """What to note, by conversation number."""
+        self._limit(MAX_REFUSED)
+        return sorted(self._notes.items())
+
+    def _limit(self, most: int) -> None:
+        if len(self._notes) > most:
+            self._notes = dict(sorted(self._notes.items())[:MAX_REFUSED])
+
+
+def _place(address: bytes, port: int) -> str:
+    """Address and port as one word."""
+    text = rows.address(address)
+    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
 
 
 class _Identity:
@@ -212,6 +255,11 @@ def _write_notes(builder: Builder, file: FileReading) -> None:
         builder.note("conflicting_retransmission", detail, facts.name, stream=number, frame=frame)
     for sample in flows.samples:
         _note_sample(builder, file, sample)
+    for number, (detail, data) in file.refused.notes():
+        builder.note("starttls_refused", detail, facts.name, stream=number, frame=data.frame, time=data.time)
+    if file.refused.count > MAX_REFUSED:
+        detail = f"{file.refused.count} requests for TLS were declined; there is a note of the first {MAX_REFUSED}"
+        builder.note("cap_reached", detail, facts.name)
     if flows.dismissed_early:
         detail = f"{flows.dismissed_early} conversations were dismissed undecided: too many waited at once"
         builder.note("cap_reached", detail, facts.name)

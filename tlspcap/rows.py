@@ -70,7 +70,7 @@ def handshake_row(done: Finished) -> Row:
         "id": done.id, "capture": conversation.capture, "transport": "tcp", "stream": conversation.number,
         "frame": first.frame, "time": first.time,
         "client_ip": address(client.address), "server_ip": address(server.address),
-        "client_port": client.port, "server_port": server.port, "starttls": None,
+        "client_port": client.port, "server_port": server.port, "starttls": account.starttls,
         **_offer(account), **_choice(account), **_resumption(account, done.flight), **_server_flight(account),
         "client_auth": _client_auth(account),
         **_chain(account),

@@ -75,6 +75,7 @@ class Account:
     client: SideAccount
     server: SideAccount
     hello_first: Data  # the packet that carries the first byte of the row's hello
+    starttls: str | None = "none"  # the protocol that was spoken before it; None where it is not known
     ordinal: int = 0  # handshakes of the same conversation before it
     hello: ClientHello | None = None  # the first one
     second_hello: ClientHello | None = None  # the one behind a HelloRetryRequest

@@ -43,8 +43,8 @@ class FlowFacts:
     payload: int = 0  # their payload bytes on the wire
     stepped_back: int = 0  # ns, the most that a segment's time lies before the largest one so far
     conversations: int = 0
-    tls: int = 0  # conversations with a hello
-    ports: Counter[int] = field(default_factory=Counter)  # conversations without a hello, by the server's port
+    tls: int = 0  # conversations found by a hello, or by a dialogue that may lead to one
+    ports: Counter[int] = field(default_factory=Counter)  # all but those found by a hello, by the server's port
     samples: list[Sample] = field(default_factory=list)  # of them, those that speak HTTP or records of TLS
     conflicts: list[Conflict] = field(default_factory=list)
     dismissed_early: int = 0  # conversations dismissed undecided because too many packets waited
@@ -118,8 +118,9 @@ class Flows:
         """Return what is known so far of all conversations, for notes."""
         facts, table, state = self._facts, self._numbering.table, self._undecided.table["state"]
         facts.conversations = table.rows
-        facts.tls = int(np.count_nonzero((state == FOLLOWED) | (state == OVER)))
-        plain = (state != FOLLOWED) & (state != OVER)
+        followed = (state == FOLLOWED) | (state == OVER)
+        facts.tls = int(np.count_nonzero(followed))
+        plain = ~followed | self._undecided.table["dialogue"]
         facts.ports = Counter(dict(zip(*self._server_ports(plain), strict=True)))
         facts.samples = sorted(self._undecided.samples.values(), key=lambda sample: sample.number)
         facts.dismissed_early = self._undecided.dismissed_early
@@ -142,7 +143,7 @@ class Flows:
         return {number: blocks for number, blocks in found.items() if number % count == index} if others else found
 
     def _begin(self, found: Iterable[int]) -> None:
-        """Begin to follow conversations that turned out to be TLS."""
+        """Begin to follow conversations that turned out to be TLS, or may become it."""
         numbers = list(found)
         table = self._undecided.table
         ends = self._numbering.endpoints(np.array(numbers, dtype=np.int64))

@@ -1,8 +1,9 @@
 """Conversations of which it is not yet known whether they are TLS: their packets wait here until a hello is seen.
 
-A conversation is TLS from the first segment that begins with a hello (or completes one that was split within its
-first bytes). Without one it is dismissed after MAX_YOUNG_BYTES of payload or MAX_YOUNG_PACKETS packets, an hour after
-its first packet, or LINGER after its end. All of that is columnar: no packet becomes a Python object here.
+A conversation is followed from the first segment that begins with a hello (or completes one that was split within its
+first bytes), or with a dialogue that may lead to one. Without either it is dismissed after MAX_YOUNG_BYTES of payload
+or MAX_YOUNG_PACKETS packets, an hour after its first packet, or LINGER after its end. All of that is columnar: no
+packet becomes a Python object here.
 """
 
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import pandas as pd
 
 from tlspcap.wire.blocks import CAPTURED, FIN, IDLE, LINGER, NEVER, RST, SEQ, SIDE, START, Blocks, block_of
 from tlspcap.wire.columns import Bytes, Int32, Int64, Segments
+from tlspcap.wire.dialogues import begin_dialogue
 from tlspcap.wire.direction import MASK
 from tlspcap.wire.hello import (
     HANDSHAKE,
@@ -75,6 +77,7 @@ class Undecided:
             payload=np.int64,
             packets=np.int64,
             split=np.bool_,
+            dialogue=np.bool_,
         )
         self.samples: dict[int, Sample] = {}
         self.dismissed_early = 0  # conversations dismissed because too many packets waited
@@ -82,7 +85,7 @@ class Undecided:
         self._unfilled: set[int] = set()  # samples that lack a side's first bytes
 
     def look(self, segments: Segments, numbered: Numbered, clock: Int64) -> dict[int, Blocks]:
-        """Decide what a chunk decides; return the conversations found to be TLS, each with its packets that waited."""
+        """Decide what a chunk decides; return the conversations to be followed, each with its packets that waited."""
         begun = numbered.begun
         times = {"frame": segments.frame[begun], "time": segments.time[begun], "first_clock": clock[begun]}
         self.table.append(len(begun), closing=NEVER, fin0=NEVER, fin1=NEVER, **times)
@@ -140,8 +143,12 @@ class Undecided:
         np.minimum.at(closing, ended, both)
 
     def _found(self, segments: Segments, numbered: Numbered, rows: _Rows) -> Int64:
-        """Return the conversations with a hello that came in time, and count what passed without one."""
+        """Return the conversations with a hello or a dialogue that came in time, and count what passed without one."""
         hello_at = self._hello_at(segments, numbered, rows)
+        payloads = segments.buffer, segments.start[rows.at], segments.captured[rows.at]
+        dialogue_at = _first_rows(rows, begin_dialogue(*payloads))
+        self.table["dialogue"][rows.numbers] = dialogue_at < hello_at
+        hello_at = np.minimum(hello_at, dialogue_at)
         before = np.arange(len(rows.at)) < hello_at[rows.code]
         code, count = rows.code[before], len(rows.numbers)
         payload, packets = self.table["payload"], self.table["packets"]
@@ -153,9 +160,7 @@ class Undecided:
         """Return for each undecided conversation the index of its first row with a hello, else the number of rows."""
         start, captured = segments.start[rows.at], segments.captured[rows.at]
         hello = begin_hello(segments.buffer, start, captured)
-        hello_at = np.full(len(rows.numbers), len(rows.at), dtype=np.int64)
-        hits = np.flatnonzero(hello)[::-1]
-        hello_at[rows.code[hits]] = hits  # the last value assigned stays: the first row
+        hello_at = _first_rows(rows, hello)
         split = self.table["split"]
         short = np.flatnonzero((captured > 0) & (captured < SSL2_START) & ~hello)
         first = segments.buffer[start[short]]
@@ -236,6 +241,14 @@ class _Heads:
         while len(start) < SSL2_START and (more := self._heads.get((seq + len(start)) & MASK)):
             start += more
         return begins_hello(start[:SSL2_START])
+
+
+def _first_rows(rows: _Rows, chosen: Mask) -> Int64:
+    """Return for each conversation the index of its first row that is chosen, else the number of rows."""
+    first = np.full(len(rows.numbers), len(rows.at), dtype=np.int64)
+    hits = np.flatnonzero(chosen)[::-1]
+    first[rows.code[hits]] = hits  # the last value assigned stays: the first row
+    return first
 
 
 def _head(buffer: Bytes, start: int, captured: int, most: int) -> bytes:

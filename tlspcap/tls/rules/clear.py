@@ -4,9 +4,8 @@ from tlspcap.tls import names
 from tlspcap.tls.account import SERVER
 from tlspcap.tls.evidence import BENIGN, CLOSE_NOTIFY, Evidence
 from tlspcap.tls.phases import phase_of, phase_of_alert, step_words
+from tlspcap.tls.quoting import quote
 from tlspcap.tls.verdict import Mechanism, Phase, Verdict, failed
-
-MAX_QUOTE = 48
 
 
 def not_tls(seen: Evidence) -> Verdict | None:
@@ -14,7 +13,7 @@ def not_tls(seen: Evidence) -> Verdict | None:
     account = seen.account
     if account.stray is None or account.server_hello is not None or account.stray_sender != SERVER:
         return None
-    reason = f"the server answered the ClientHello with something that is not TLS: {_quote(account.stray.content)}"
+    reason = f"the server answered the ClientHello with something that is not TLS: {quote(account.stray.content)}"
     return failed("not_tls", SERVER, Mechanism.NOT_TLS, Phase.CLIENT_HELLO, reason, account.stray.data)
 
 
@@ -55,9 +54,3 @@ def gave_up_by_alert(seen: Evidence) -> Verdict | None:
 
 def _name(code: int) -> str:
     return f"{names.alert_name(code)} ({code})"
-
-
-def _quote(content: bytes) -> str:
-    """The first line of some bytes, escaped: they come from the wire."""
-    line = content.split(b"\r\n")[0].split(b"\n")[0][:MAX_QUOTE]
-    return '"' + line.decode("latin-1").encode("unicode_escape").decode("ascii").replace('"', '\\"') + '"'
