@@ -138,7 +138,14 @@ class Streams:
                 for me in self.sides:
                     yield from me.finish(self.last[FRAME], self.last[TIME])
             yield from self._settle()
-            self.conversation.over = True
+            self._end()
+
+    def _end(self) -> None:
+        """Say that the conversation is over, and since when, where time ended it before anything else did."""
+        conversation = self.conversation
+        if self.over or conversation.until > self.deadline:
+            conversation.until = self.deadline
+        conversation.over = True
 
     def _in_time(self, block: Int64) -> Int64:
         """Cut a block before the first row that comes too late; a FIN or RST inside it may end it sooner still."""
@@ -275,15 +282,9 @@ class Streams:
         if me.end.closed:
             return []
         acked = peer.acknowledge(ack) if flags & ACK and peer.origin >= 0 else UNKNOWN
-        me.end.closed, me.reset = "reset", self._offset_of_reset(me, row[SEQ])
+        me.end.closed = "reset"
         repeats = me.end.repeated + peer.end.repeated
         return [Closed(me.side, row[FRAME], row[TIME], "reset", acked, self.conversation.packets, repeats)]
-
-    def _offset_of_reset(self, me: Direction, seq: int) -> int:
-        """Return how far a side had sent when it reset, 0 where its number tells nothing (a RST may carry any)."""
-        if me.origin < 0 or self.settled or not self._within_window(me, seq):
-            return 0
-        return me.offset_of(seq, me.end.sent)
 
     def _within_window(self, me: Direction, seq: int) -> bool:
         """Whether a RST lies near the highest byte seen of its side, as RFC 9293 3.10.7.4 asks of the window."""
