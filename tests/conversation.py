@@ -109,5 +109,6 @@ def follow(conversation: Conversation, events: Iterable[Event]) -> Account:
     follower = Follower(conversation)
     for event in events:
         follower.take(event)
+    follower.finish()
     assert follower.account is not None
     return follower.account

@@ -162,6 +162,7 @@ class _Reader:
             if follower.done:
                 conversation.done = True
         if conversation.over:
+            follower.finish()
             conversation.follower = None
             if follower.account is not None:
                 clock = conversation.until or flows.clock

@@ -1,7 +1,7 @@
 """The nouns that `wire` hands to `tls`: what TCP delivered, lost and closed, and what it knows of each side.
 
 `wire` makes one `Conversation` per TCP connection and, in capture order, a stream of events for it: `Data`, `Gap`
-and `Closed`. Bytes of one side come in sequence order; between the sides only capture order is known.
+and `Closed`. Bytes of one side come in sequence order; events of both sides come in capture order.
 A side is 0 (the opener: who sent the SYN, else who was seen first) or 1 (the other). Which of them is the TLS
 client is for `tls` to say.
 """

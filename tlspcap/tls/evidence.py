@@ -74,6 +74,10 @@ class Evidence:
         """The other side's TCP acknowledged all that a side sent."""
         return self.acknowledged(role) >= self.account.conversation.side(self.account.side(role).number).sent
 
+    def covers_end(self, acked: int, role: str) -> bool:
+        """Whether an ACK number covers a side's FIN that came into the capture later: it counts one more than bytes."""
+        return _covers_end(self.account, acked, role)
+
     def went_on(self, alert: SeenAlert) -> bool:
         """Whether the handshake went on behind an alert: a message of its sender, or a ChangeCipherSpec, came later."""
         later = self.account.records[alert.position + 1 :]
@@ -97,7 +101,16 @@ def evidence(account: Account, clock: int, timeout: int) -> Evidence:
     flight = flights.client_flight(account) if tls13 else ClientFlight("none")
     after = tuple(flights.server_records_after(account, flight)) if flight.kind == "finished" else ()
     sides = ((CLIENT, account.client), (SERVER, account.server))
-    closings = [(side.closed.frame, role) for role, side in sides if side.closed]
-    closer = min(closings)[1] if closings else ""
+    closings = [
+        (_covers_end(account, side.closed.acked, other), side.closed.frame, role)
+        for (role, side), other in zip(sides, (SERVER, CLIENT), strict=True)
+        if side.closed
+    ]
+    closer = min(closings)[2] if closings else ""
     closed = account.side(closer).closed if closer else None
     return Evidence(account, clock, timeout, tls13, flight, after, closed, closer)
+
+
+def _covers_end(account: Account, acked: int, role: str) -> bool:
+    """Whether an ACK number counts more than all bytes that a side sent (see `Evidence.covers_end`)."""
+    return acked > account.conversation.side(account.side(role).number).sent

@@ -6,6 +6,7 @@ stands is asked of `figures`; what it all means is said by `outcome`.
 
 from tlspcap.tls import figures, flights, names
 from tlspcap.tls.account import CLIENT, SERVER, Account, Oddity, SeenAlert, SeenMessage, SeenRecord, SideAccount
+from tlspcap.tls.causality import Causality
 from tlspcap.tls.cursor import Malformed
 from tlspcap.tls.dialogue import Dialogue, Refusal
 from tlspcap.tls.keeping import keep
@@ -45,18 +46,24 @@ HISTORY_LETTERS = {
 }  # fmt: skip
 OTHER_MESSAGE = "z"
 LEVELS = (1, 2)  # of alerts: warning, fatal; there are no others (RFC 8446 6)
+SHORTEST_SEALED_ALERT = 18  # bytes: 2, and a MAC of 16
+LONGEST_FINISHED = 112  # bytes, sealed, without random padding: 16, and IV, MAC and padding of CBC with SHA-384
 BEHIND_ALL = 1 << 30  # position of an alert behind what was followed
 FINISHED = names.HandshakeType.FINISHED
 
 
 class Follower:
-    """Follows one conversation. `take` its events in order; `account` is what was seen, None before a hello."""
+    """Follows one conversation. `take` its events as they come, then `finish`.
+
+    `account` is what was seen, None before a hello.
+    """
 
     def __init__(self, conversation: Conversation) -> None:
         self.account: Account | None = None
         self.done = False  # nothing more can change the verdict, and one application exchange was seen
         self._conversation = conversation
         self._halves = (_Half(), _Half())
+        self._order = Causality()
         self._dialogue = Dialogue()
 
     @property
@@ -65,7 +72,16 @@ class Follower:
         return self._dialogue.refusal if self.account is None else None
 
     def take(self, event: Event) -> None:
-        """Work through one event."""
+        """Take one event; it may have to wait for others."""
+        for ready in self._order.take(event):
+            self._work(ready)
+
+    def finish(self) -> None:
+        """Work through what still waits: no further event will come."""
+        for ready in self._order.rest():
+            self._work(ready)
+
+    def _work(self, event: Event) -> None:
         if isinstance(event, Data):
             self._data(event)
         elif isinstance(event, Gap):
@@ -103,6 +119,7 @@ class Follower:
         account = self.account
         if account is None:
             self._dialogue.lose(gap.side)
+            half.lost = half.lost or gap
         elif account.hello is None and account.hello_first.side != gap.side:  # the server's hello was seen first
             self._dialogue.lose(gap.side)
             account.starttls = self._dialogue.spoken(account.client.number, account.server.number)
@@ -158,6 +175,8 @@ class Follower:
         self._halves[1 - client].begin(SERVER, account.server)
         if kind == SERVER_HELLO:  # the ClientHello was not captured
             account.client.state = figures.TABLE.moves[CLIENT, figures.TABLE.start, "client_hello"]
+            lost = self._halves[client].lost
+            account.client.gaps += [lost] if lost else []
         if held:
             self._data(held)
         self._data(data)
@@ -172,7 +191,7 @@ class Follower:
             return
         if side.finished is not None or (account.is_tls13 and account.server_hello is not None):
             side.after += 1
-        sealed = kind == APPLICATION_DATA or _is_sealed(account, side, kind)
+        sealed = kind == APPLICATION_DATA or _is_sealed(account, side, record)
         account.records.append(SeenRecord(record, role, sealed))
         if kind == APPLICATION_DATA:
             _sealed_data(account, role, side, record)
@@ -218,7 +237,7 @@ class Follower:
 class _Half:
     """What is at hand of one side while it is followed."""
 
-    __slots__ = ("half_alert", "held", "joiner", "reader", "role", "seen")
+    __slots__ = ("half_alert", "held", "joiner", "lost", "reader", "role", "seen")
 
     def __init__(self) -> None:
         self.role = ""
@@ -227,6 +246,7 @@ class _Half:
         self.joiner = MessageJoiner()
         self.held: Data | None = None  # a payload too short to tell whether it begins a hello
         self.half_alert = b""
+        self.lost: Gap | None = None  # the first before a hello was seen
 
     def begin(self, role: str, seen: SideAccount) -> None:
         """Take a role: the hello has told who is the client."""
@@ -243,9 +263,14 @@ def _settled(account: Account) -> bool:
     return len(client.sealed) > 1 and len(server.sealed) > 1 and flights.exchanged(account)
 
 
-def _is_sealed(account: Account, side: SideAccount, content_type: int) -> bool:
-    """By record type in TLS 1.3, by ChangeCipherSpec before it (RFC 8446 5.2, RFC 5246 7.1); never by length."""
-    if side.change_cipher_spec is None or account.is_tls13 or content_type == CHANGE_CIPHER_SPEC:
+def _is_sealed(account: Account, side: SideAccount, record: Record) -> bool:
+    """By record type in TLS 1.3, by ChangeCipherSpec before it (RFC 8446 5.2, RFC 5246 7.1).
+
+    Length tells only where a gap may hide the ChangeCipherSpec.
+    """
+    if record.content_type == ALERT and side.gaps and record.length >= SHORTEST_SEALED_ALERT:
+        return True
+    if side.change_cipher_spec is None or account.is_tls13 or record.content_type == CHANGE_CIPHER_SPEC:
         return False
     return account.suite is None or account.suite.encryption != "NULL"
 
@@ -293,7 +318,9 @@ def _message(account: Account, role: str, raw: RawMessage) -> None:
 
 def _sealed(account: Account, role: str, side: SideAccount, record: Record) -> None:
     if record.content_type == HANDSHAKE:
-        if side.finished is None:
+        # Behind a TLS 1.3 retry and its ChangeCipherSpec come hellos (RFC 8446 4.1.4); they are longer
+        may_be_finished = account.server_hello is not None or record.length <= LONGEST_FINISHED
+        if side.finished is None and may_be_finished:
             side.finished = record
             _step(account, role, "finished", record.first)
         account.messages.append(SeenMessage(record.first, role, "sealed", record.length, record.version))

@@ -56,10 +56,10 @@ def completeness(account: Account, verdict: Verdict) -> Completeness:
     conversation = account.conversation
     if not (conversation.opener.packets and conversation.other.packets):
         return Completeness.ONE_SIDED
-    if account.hello is None:
-        return Completeness.MID_STREAM
     if any(gap.cause == "snaplen" for gap in gaps):
         return Completeness.SNAPLEN
+    if account.hello is None and not conversation.side(account.client.number).opened:
+        return Completeness.MID_STREAM
     if gaps:
         return Completeness.GAP
     return Completeness.CUT_OFF if verdict.rule == "cut_off" else Completeness.COMPLETE

@@ -68,6 +68,7 @@ class Direction:
         "next",
         "origin",
         "recent",
+        "reset",
         "side",
     )
 
@@ -82,6 +83,7 @@ class Direction:
         self.fin = -1  # offset of the FIN
         self.fin_event: Closed | None = None  # waits for the bytes before it
         self.recent: list[Data] = []
+        self.reset = 0  # offset of the RST that counted: it lies behind all bytes that were sent
         self.conflict = 0  # frame that first sent other bytes for the same offsets
         self.ack_number = -1  # the ACK number last translated, and its offset
         self.ack_offset = UNKNOWN
@@ -156,14 +158,14 @@ class Direction:
         return self._closed()
 
     def finish(self, frame: int, time: int) -> list[Event]:
-        """Deliver what is held with the gaps before it, then name the bytes that only ACK numbers or a FIN prove."""
+        """Deliver what is held with the gaps before it, then name the bytes that only ACKs, a FIN or a RST prove."""
         events: list[Event] = []
         while self.held:
             events += self._give_up()
         if self.fin_event and self.fin > self.next:
             frame, time = self.fin_event.frame, self.fin_event.time
         # One acknowledged byte behind the last one seen is a FIN that was not captured, more likely than data.
-        proven, tolerated = (self.fin, 0) if self.fin >= 0 else (self.end.acknowledged, 1)
+        proven, tolerated = (self.fin, 0) if self.fin >= 0 else (max(self.end.acknowledged, self.reset), 1)
         missing = proven - self.next
         if missing > tolerated:
             events.append(Gap(self.side, frame, time, self.next, missing, "lost"))

@@ -282,9 +282,15 @@ class Streams:
         if me.end.closed:
             return []
         acked = peer.acknowledge(ack) if flags & ACK and peer.origin >= 0 else UNKNOWN
-        me.end.closed = "reset"
+        me.end.closed, me.reset = "reset", self._offset_of_reset(me, row[SEQ])
         repeats = me.end.repeated + peer.end.repeated
         return [Closed(me.side, row[FRAME], row[TIME], "reset", acked, self.conversation.packets, repeats)]
+
+    def _offset_of_reset(self, me: Direction, seq: int) -> int:
+        """Return how far a side had sent when it reset, 0 where its number tells nothing (a RST may carry any)."""
+        if me.origin < 0 or self.settled or not self._within_window(me, seq):
+            return 0
+        return me.offset_of(seq, me.end.sent)
 
     def _within_window(self, me: Direction, seq: int) -> bool:
         """Whether a RST lies near the highest byte seen of its side, as RFC 9293 3.10.7.4 asks of the window."""

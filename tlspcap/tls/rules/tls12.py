@@ -68,10 +68,20 @@ def data_both_ways(seen: Evidence) -> Verdict | None:
     """Application data of both sides behind a Finished that the capture lacks: they would not speak otherwise."""
     account = seen.account
     client, server = account.client.application, account.server.application
-    if seen.tls13 or client is None or server is None or not (seen.broken or account.server_hello is None):
+    if client is None or server is None or not (seen.broken or account.server_hello is None):
+        return None
+    if seen.tls13 or not _is_before_tls13(seen):
         return None
     reason = "a Finished is missing from the capture, but both sides went on to send application data"
     return established("data_both_ways", reason, None, Certainty.PROBABLE)
+
+
+def _is_before_tls13(seen: Evidence) -> bool:
+    """The version was seen, or without a ServerHello a message that TLS 1.3 does not have, or seals."""
+    account, clear = seen.account, ("certificate", "server_key_exchange", "server_hello_done", "client_key_exchange")
+    if account.server_hello is not None:
+        return not seen.tls13
+    return any(step in clear or step == "finished" for step in [*account.client.steps, *account.server.steps])
 
 
 def _later(one: Data, other: Data) -> bool:

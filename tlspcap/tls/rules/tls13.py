@@ -133,7 +133,9 @@ def _lone_alert_after(seen: Evidence) -> bool:
 
 
 def _client_left_first(seen: Evidence) -> bool:
-    """The client closed before the server had said anything behind its flight."""
+    """The client closed before the server had said anything behind its flight; ACK numbers tell more than frames."""
     if seen.closer != CLIENT or seen.closed is None:
         return False
-    return not seen.after or seen.closed.frame < seen.after[0].first.frame
+    if not seen.after or seen.covers_end(seen.after[0].first.acked, CLIENT):
+        return True
+    return seen.closed.frame < seen.after[0].first.frame and seen.closed.acked < seen.after[0].end

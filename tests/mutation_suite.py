@@ -1,0 +1,226 @@
+"""The mutation suite: which mutants there are, what may be said of them, and how an answer compares with the truth.
+
+The truth is what both endpoints said of each connection (`sample_captures/*.truth.json`). An answer about a mutant is
+equal, or says less (the right outcome, but not all else), or is unknown, or there is none; anything else is false: a
+false established or failed, a wrong detail, an unknown with the wrong reason, a row too many. Where a mutation removes
+nothing that an answer rests on, it must be equal.
+"""
+
+import io
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mutants
+import pandas as pd
+from mutants import Change, Key, Packet, Writer
+
+from tlspcap.spread import read_tables
+
+SAMPLES = Path(__file__).parent.parent / "sample_captures"
+CAPTURES = sorted(path for path in SAMPLES.iterdir() if path.suffix in (".pcap", ".pcapng"))
+
+EACH = None  # one mutant for every packet of the longest conversation
+WORDS = ("equal", "less", "unknown", "none", "false")  # of a comparison, from good to bad
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One way to change a capture, and what may be said of the mutants."""
+
+    name: str
+    change: Change | None = None  # of each conversation
+    whole: Change | None = None  # of the whole capture
+    write: Writer = mutants.pcap
+    numbers: tuple[int, ...] | None = (0,)  # which mutants
+    lacks: tuple[str, ...] = ()  # what `completeness` may say of an unknown outcome; empty: nothing is gone
+    times: int = 1  # how often each conversation is in a mutant
+
+
+def _encoded() -> Iterator[Mutation]:
+    for name, write in mutants.ENCODINGS.items():
+        yield Mutation(name, write=write)
+    for name, compress in mutants.COMPRESSIONS.items():
+        yield Mutation(name, write=lambda packets, compress=compress: compress(mutants.pcap(packets)))
+    for name in mutants.WRAPPINGS:
+        yield Mutation(name, write=mutants.wrapped(name))
+    # Rotation, one file a packet, belongs here once a list of files is read as one stream.
+
+
+MUTATIONS: tuple[Mutation, ...] = (
+    Mutation("nothing"),
+    Mutation("two neighbours swapped", mutants.swap, numbers=EACH),
+    Mutation("all neighbours swapped", mutants.swap_all, numbers=(0, 1)),
+    Mutation("one packet delayed by three", mutants.delay, numbers=EACH),
+    Mutation("12 s pause before a packet", mutants.pause, numbers=EACH),
+    Mutation("one packet twice", mutants.duplicate, numbers=EACH),
+    Mutation("one packet again, three later", mutants.duplicate_late, numbers=EACH),
+    Mutation("every packet twice (SPAN)", mutants.span),
+    Mutation("RST appended", mutants.append_reset, numbers=(0, 1)),
+    Mutation("clock stepped back", whole=mutants.step_clock_back, numbers=(0, 1, 2)),
+    Mutation("clock jitter of 50 ms", whole=mutants.jitter, numbers=(0, 1)),
+    Mutation("sequence numbers wrap around", mutants.wrap, numbers=(0, 1)),
+    Mutation("ports reused with new ISNs", mutants.reuse, times=2),
+    *_encoded(),
+    Mutation("a packet with data dropped", mutants.drop_data, numbers=EACH, lacks=("gap",)),
+    Mutation("pure ACKs removed", mutants.drop_pure_acks, lacks=("gap",)),
+    Mutation("FINs removed", mutants.remove_fins, lacks=("cut_off",)),
+    Mutation("start removed", mutants.cut_front, numbers=(1, 3, 5), lacks=("mid_stream",)),
+    Mutation("end removed", mutants.cut_end, numbers=EACH, lacks=("cut_off",)),
+    Mutation("client's packets removed", mutants.one_direction, numbers=(0,), lacks=("one_sided",)),
+    Mutation("server's packets removed", mutants.one_direction, numbers=(1,), lacks=("one_sided",)),
+    Mutation("cut at 200 bytes", mutants.snap(200), lacks=("snaplen",)),
+    Mutation("cut at 96 bytes", mutants.snap(96), lacks=("snaplen",)),
+)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One changed capture: its bytes, and the conversations in it."""
+
+    number: int
+    content: bytes
+    keys: tuple[Key, ...]
+
+
+def mutants_of(mutation: Mutation, parts: dict[Key, list[Packet]], most: int = 1 << 30) -> Iterator[Mutant]:
+    """Give the mutants of some conversations; conversations that a mutation leaves alone are left out.
+
+    Of more than `most` mutants, a fixed seed chooses.
+    """
+    longest = max(map(len, parts.values()))
+    numbers = list(range(longest) if mutation.numbers is EACH else mutation.numbers)
+    if len(numbers) > most:
+        numbers = sorted(random.Random(mutants.SEED).sample(numbers, most))
+    for number in numbers:
+        after = parts if mutation.change is None else {k: mutation.change(p, number) for k, p in parts.items()}
+        keys = tuple(key for key in after if mutation.change is None or after[key] != parts[key])
+        packets = mutants.merged(after[key] for key in keys)
+        if packets:
+            packets = packets if mutation.whole is None else mutation.whole(packets, number)
+            yield Mutant(number, mutation.write(packets), keys)
+
+
+# -- answers --------------------------------------------------------------------------------------------------------
+
+
+class Answer(NamedTuple):
+    """What is said of one handshake; None where nothing is."""
+
+    outcome: str
+    side: str | None
+    mechanism: str | None
+    alert: str | None
+    version: str | None
+    cipher: str | None
+    sni: str | None
+
+
+COLUMNS = (
+    "outcome", "failure_side", "failure_mechanism", "alert", "negotiated_version", "cipher", "sni",
+)  # fmt: skip
+
+
+def key_of(row: dict[str, Any]) -> Key:
+    """The ends of a handshake as `mutants` names them."""
+    client, server = ip_address(row["client_ip"]).packed, ip_address(row["server_ip"]).packed
+    return client, row["client_port"], server, row["server_port"]
+
+
+@cache
+def truth(path: Path) -> dict[Key, Answer | None]:
+    """What must be said of each conversation of a sample; None where it is no TLS."""
+    found: dict[Key, Answer | None] = {}
+    for row in json.loads(path.with_suffix(".truth.json").read_text()):
+        said = row["expected"]
+        alert = None if said["alert_sealed"] else said["alert"]
+        facts = (said["side"], said["mechanism"], alert, said["version"], said["cipher"], row["sni"])
+        found[key_of(row)] = Answer(said["outcome"], *facts) if said["outcome"] else None
+    return found
+
+
+@cache
+def recording(path: Path) -> dict[Key, list[Packet]]:
+    """The conversations of a sample."""
+    return mutants.conversations(mutants.read_packets(path))
+
+
+def answers(content: bytes) -> dict[Key, list[tuple[Answer, str]]]:
+    """What tlspcap says of each conversation of a capture, and what it says that is lacking."""
+    table = read_tables(io.BytesIO(content), tables=("handshakes",)).frames["handshakes"]
+    found: dict[Key, list[tuple[Answer, str]]] = {}
+    for row in table.to_dict("records"):
+        said = Answer(*(None if pd.isna(row[column]) else row[column] for column in COLUMNS))
+        found.setdefault(key_of(row), []).append((said, row["completeness"]))
+    return found
+
+
+@cache
+def clear_alerts(path: Path) -> dict[Key, frozenset[tuple[str, str]]]:
+    """Who sent which alerts in clear in a sample; `test_verdicts` compares them with tshark's."""
+    frames = read_tables(path).frames
+    keys = {row["id"]: key_of(row) for row in frames["handshakes"].to_dict("records")}
+    found: dict[Key, set[tuple[str, str]]] = {key: set() for key in recording(path)}
+    for row in frames["alerts"].query("not encrypted").to_dict("records"):
+        found[keys[row["id"]]].add((row["sender"], row["description"]))
+    return {key: frozenset(alerts) for key, alerts in found.items()}
+
+
+def compare(path: Path, key: Key, got: list[tuple[Answer, str]], mutation: Mutation) -> str:
+    """Compare what is said of one conversation with the truth: one of WORDS, behind `false` also why."""
+    expected = truth(path)[key]
+    if expected is None:
+        return "false: a row for what is no TLS" if got else "equal"
+    if not got:
+        return "none" if mutation.lacks else "false: no row"
+    if len(got) != mutation.times:
+        return f"false: {len(got)} rows"
+    alerts = clear_alerts(path)[key]
+    words = [_compare(expected, answer, lacking, mutation.lacks, alerts) for answer, lacking in got]
+    return max(words, key=lambda word: WORDS.index(word.partition(":")[0]))
+
+
+def _compare(
+    expected: Answer, answer: Answer, lacking: str, lacks: tuple[str, ...], alerts: frozenset[tuple[str, str]]
+) -> str:
+    if answer == expected:
+        return "equal"
+    if not lacks:
+        return f"false: {answer}"
+    if answer.mechanism == "alert" and expected.outcome == "failed" and (answer.side, answer.alert) in alerts:
+        return "less"  # what came first is gone; this alert was sent, too
+    unknown = answer.outcome == "unknown"
+    said = zip(answer[unknown:], expected[unknown:], strict=True)
+    if any(mine is not None and mine != theirs for mine, theirs in said):
+        return f"false: {answer}"
+    if unknown and lacking not in lacks:
+        return f"false: unknown, {lacking}"
+    return "unknown" if unknown else "less"
+
+
+def one_of_each_kind(path: Path) -> dict[Key, list[Packet]]:
+    """The conversations of a sample of which no earlier one has the same truth, server names apart."""
+    kinds: dict[object, Key] = {}
+    for key in recording(path):
+        said = truth(path)[key]
+        kinds.setdefault(said and said[:-1], key)
+    return {key: recording(path)[key] for key in kinds.values()}
+
+
+def tally(mutation: Mutation, path: Path, parts: dict[Key, list[Packet]], most: int = 1 << 30) -> Counter[str]:
+    """Count how the answers about all mutants compare with the truth; of false ones each stands for itself."""
+    counts: Counter[str] = Counter()
+    for mutant in mutants_of(mutation, parts, most):
+        said = answers(mutant.content)
+        for key in mutant.keys:
+            word = compare(path, key, said.get(key, []), mutation)
+            if word.startswith("false"):
+                word += f" (mutant {mutant.number}, client port {key[1]}, truth {truth(path)[key]})"
+            counts[word] += 1
+    return counts

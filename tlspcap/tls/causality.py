@@ -1,0 +1,70 @@
+"""Puts the events of both sides into one order: what a packet acknowledges was there before it.
+
+Capture order is not enough. Where packets of the two directions come from two taps, or from two queues of one network
+card, an answer may be recorded before its question; ACK numbers tell (RFC 9293 3.10.7.4). Within a side the order is
+certain already.
+"""
+
+from tlspcap.transport import Data, Event, Gap
+
+MAX_HELD = 16  # events that wait for what they acknowledge; more, and the capture does not hold it
+FIN_TAKES = 1  # sequence number: an ACK of all bytes and the FIN is that much ahead of the bytes
+
+
+class Causality:
+    """Holds back events that acknowledge bytes of the other side which have not come yet, within a fixed bound.
+
+    >>> question = Data(0, 2, 0, 0, b"hello", 0, 2, 0)
+    >>> answer = Data(1, 1, 0, 0, b"hi", 5, 1, 0)
+    >>> order = Causality()
+    >>> [event.payload for event in (*order.take(answer), *order.take(question))]
+    [b'hello', b'hi']
+    """
+
+    __slots__ = ("_held", "_seen")
+
+    def __init__(self) -> None:
+        self._seen = [0, 0]  # offset up to which each side's bytes have come
+        self._held: tuple[list[Event], list[Event]] = ([], [])
+
+    def take(self, event: Event) -> list[Event]:
+        """Take the next event of a side; return what may be worked through now, in order."""
+        held = self._held
+        if held[0] or held[1] or not self._in_time(event):
+            held[event.side].append(event)
+            if len(held[0]) + len(held[1]) > MAX_HELD:
+                return self.rest()
+            return self._released()
+        self._note(event)
+        return [event]
+
+    def rest(self) -> list[Event]:
+        """Give up waiting: return all that is held, in capture order, as far as the sides allow."""
+        released: list[Event] = []
+        while any(self._held):
+            side = min((queue[0].frame, side) for side, queue in enumerate(self._held) if queue)[1]
+            event = self._held[side].pop(0)
+            if not isinstance(event, Gap):  # the bytes that it acknowledges will not come
+                self._seen[1 - side] = max(self._seen[1 - side], event.acked)
+            self._note(event)
+            released += [event, *self._released()]
+        return released
+
+    def _released(self) -> list[Event]:
+        """Return the events that need wait no longer."""
+        released: list[Event] = []
+        while queues := [queue for queue in self._held if queue and self._in_time(queue[0])]:
+            event = min(queues, key=lambda queue: queue[0].frame).pop(0)
+            self._note(event)
+            released.append(event)
+        return released
+
+    def _in_time(self, event: Event) -> bool:
+        """Whether all that an event acknowledges has come."""
+        return isinstance(event, Gap) or event.acked <= self._seen[1 - event.side] + FIN_TAKES
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Data):
+            self._seen[event.side] = event.offset + len(event.payload)
+        elif isinstance(event, Gap):
+            self._seen[event.side] = event.offset + event.length
