@@ -162,11 +162,13 @@ def answers(content: bytes) -> dict[Key, list[tuple[Answer, str]]]:
 
 
 @cache
-def clear_alerts(path: Path) -> dict[Key, frozenset[tuple[str, str]]]:
-    """Who sent which alerts in clear in a sample; `test_verdicts` compares them with tshark's."""
+def alerts_sent(path: Path) -> dict[Key, frozenset[tuple[str, str]]]:
+    """Who sent which alerts in a sample: what endpoints report, and what is read in clear (which tshark confirms)."""
     frames = read_tables(path).frames
     keys = {row["id"]: key_of(row) for row in frames["handshakes"].to_dict("records")}
-    found: dict[Key, set[tuple[str, str]]] = {key: set() for key in recording(path)}
+    found: dict[Key, set[tuple[str, str]]] = {}
+    for row in json.loads(path.with_suffix(".truth.json").read_text()):
+        found[key_of(row)] = {(side, row[side]["alert_sent"]) for side in ("client", "server") if row[side]}
     for row in frames["alerts"].query("not encrypted").to_dict("records"):
         found[keys[row["id"]]].add((row["sender"], row["description"]))
     return {key: frozenset(alerts) for key, alerts in found.items()}
@@ -181,7 +183,7 @@ def compare(path: Path, key: Key, got: list[tuple[Answer, str]], mutation: Mutat
         return "none" if mutation.lacks else "false: no row"
     if len(got) != mutation.times:
         return f"false: {len(got)} rows"
-    alerts = clear_alerts(path)[key]
+    alerts = alerts_sent(path)[key]
     words = [_compare(expected, answer, lacking, mutation.lacks, alerts) for answer, lacking in got]
     return max(words, key=lambda word: WORDS.index(word.partition(":")[0]))
 

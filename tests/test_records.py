@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tls_bytes import hello_body, server_body
 
 from tlspcap.tls import records
-from tlspcap.tls.records import MessageJoiner, RawMessage, Record, RecordReader
+from tlspcap.tls.records import CHANGE_CIPHER_SPEC, MessageJoiner, RawMessage, Record, RecordReader
 from tlspcap.transport import Data, Gap
 
 CONTENTS = st.lists(
@@ -109,6 +109,25 @@ def test_a_gap_inside_a_record_keeps_the_boundary() -> None:
     rest = first[80:] + record(ALERT, b"\2\50")
     found = reader.feed(Data(0, 2, START, 80, rest, 0, 2, 0))
     assert said(found) == [(HANDSHAKE, 100, None, 105), (ALERT, 2, b"\2\50", 112)]
+
+
+def test_a_record_whose_end_is_missing_is_told_by_its_header() -> None:
+    """A snapshot length that cuts the end of a packet leaves the header of its last record, which is counted."""
+    reader = RecordReader()
+    finished = record(HANDSHAKE, bytes(40))
+    assert reader.feed(Data(0, 1, START, 0, finished[:30], 0, 1, 0)) == []
+    found = reader.gap(Gap(0, 1, START, 30, 15, "snaplen"))
+    assert said(found) == [(HANDSHAKE, 40, None, 45)]
+    assert said(reader.feed(Data(0, 2, START, 45, record(ALERT, b"\2\50"), 0, 2, 0))) == [(ALERT, 2, b"\2\50", 52)]
+
+
+def test_behind_a_gap_a_packet_may_begin_with_records_of_which_the_last_is_cut() -> None:
+    """Headers that run back to back from the start of a packet are records, though the last runs past its end."""
+    reader = RecordReader()
+    reader.gap(Gap(0, 1, START, 0, 400, "snaplen"))
+    cut = (record(CHANGE_CIPHER_SPEC, b"\1") + record(HANDSHAKE, bytes(40)))[:30]
+    assert said(reader.feed(Data(0, 2, START, 400, cut, 0, 2, 0))) == [(CHANGE_CIPHER_SPEC, 1, b"\1", 406)]
+    assert said(reader.gap(Gap(0, 2, START, 430, 21, "snaplen"))) == [(HANDSHAKE, 40, None, 451)]
 
 
 @pytest.mark.parametrize("before", [b"", b"\x99" * 7, b"\x16\x03\x01\xff\xff", bytes(range(64))])

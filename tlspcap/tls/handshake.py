@@ -73,11 +73,8 @@ class Follower:
 
     def take(self, event: Event) -> None:
         """Take one event; it may have to wait for others."""
-        if self._order.passes(event):
-            self._work(event)
-        else:
-            for ready in self._order.take(event):
-                self._work(ready)
+        for ready in self._order.take(event):
+            self._work(ready)
 
     def finish(self) -> None:
         """Work through what still waits: no further event will come."""
@@ -117,7 +114,7 @@ class Follower:
             self.done = True
 
     def _gap(self, gap: Gap) -> None:
-        half = self._halves[gap.side]
+        account, half = self.account, self._halves[gap.side]
         half.held = None
         account = self.account
         if account is None:
@@ -128,12 +125,13 @@ class Follower:
             account.starttls = self._dialogue.spoken(account.client.number, account.server.number)
         if account is None or self.done:
             return
-        half.reader.gap(gap)
+        if len(half.seen.gaps) < MAX_ODDITIES:
+            half.seen.gaps.append(gap)
+        for record in half.reader.gap(gap):
+            self._record(account, half, record)
         if half.reader.lost:
             half.joiner.lose()
             half.half_alert = b""
-        if len(half.seen.gaps) < MAX_ODDITIES:
-            half.seen.gaps.append(gap)
 
     def _closed(self, closed: Closed) -> None:
         if self.account is not None:

@@ -124,16 +124,22 @@ class RecordReader:
                 records.append(_new(Record, ((data,), kind, version, length, fragment, data.offset + position)))
         return records
 
-    def gap(self, gap: Gap) -> None:
-        """Step over missing bytes: inside the body of one record its end is still known, else the boundary is lost."""
-        if self._header is not None and gap.length <= self._missing and not self._head:
-            self._missing -= gap.length
-            self._damaged = True
-            if not self._missing:  # ends just here; nothing of it is worth a record without its last packet
-                self._reset()
-        else:
+    def gap(self, gap: Gap) -> list[Record]:
+        """Step over missing bytes: inside the body of one record its end is still known, else the boundary is lost.
+
+        Return the record that ends with them: its header says what was sent, though nothing of the end was captured.
+        """
+        if self._header is None or gap.length > self._missing or self._head:
             self._reset()
             self.lost = True
+            return []
+        self._missing -= gap.length
+        self._damaged = True
+        if self._missing:
+            return []
+        record = Record(tuple(self._pieces), *self._header, fragment=None, end=gap.offset + gap.length)
+        self._reset()
+        return [record]
 
     def _begin(self, data: Data, header: tuple[int, int, int], content: bytes) -> None:
         self._header, self._pieces = header, [data]
@@ -193,16 +199,26 @@ class RecordReader:
 
     def _resync(self, payload: bytes) -> int:
         """Find where records begin again: the first place from which headers run back to back to the payload's end."""
-        position = _boundary(payload)
+        position = 0 if _begins_with_record(payload) else _boundary(payload)
         self.lost = position == len(payload)
         return position
+
+
+def _begins_with_record(payload: bytes) -> bool:
+    """Whether headers run back to back from the very start, as segments often do; the last may run past the end."""
+    position, end = 0, len(payload)
+    while position + HEADER_LENGTH <= end:
+        header = _HEADER.unpack_from(payload, position)
+        if not header[2] or not plausible(*header):
+            return False
+        position += HEADER_LENGTH + header[2]
+    return position > 0 and may_begin_record(payload[position:])
 
 
 def _boundary(payload: bytes) -> int:
     """The first place whose chain of record headers ends with the payload; the payload's length where there is none.
 
-    Worked from the end, so that the time is linear whatever the bytes. A record at the very start may run past the
-    end: segments often begin with one.
+    Worked from the end, so that the time is linear whatever the bytes.
     """
     end = len(payload)
     holds = bytearray(end + 1)
@@ -213,7 +229,7 @@ def _boundary(payload: bytes) -> int:
             continue
         header = _HEADER.unpack_from(payload, position)
         behind = position + HEADER_LENGTH + header[2]
-        if header[2] and plausible(*header) and (holds[behind] if behind <= end else position == 0):
+        if header[2] and plausible(*header) and behind <= end and holds[behind]:
             holds[position] = 1
             best = position
     return best

@@ -77,11 +77,11 @@ def data_both_ways(seen: Evidence) -> Verdict | None:
 
 
 def _is_before_tls13(seen: Evidence) -> bool:
-    """The version was seen, or without a ServerHello a message that TLS 1.3 does not have, or seals."""
-    account, clear = seen.account, ("certificate", "server_key_exchange", "server_hello_done", "client_key_exchange")
-    if account.server_hello is not None:
+    """The version was seen, or without a ServerHello a message that TLS 1.3 does not have, or seals as type 23."""
+    account, clear = seen.account, {"certificate", "server_key_exchange", "server_hello_done", "client_key_exchange"}
+    if account.server_hello is not None or account.client.finished or account.server.finished:
         return not seen.tls13
-    return any(step in clear or step == "finished" for step in [*account.client.steps, *account.server.steps])
+    return not clear.isdisjoint([*account.client.steps, *account.server.steps])
 
 
 def _later(one: Data, other: Data) -> bool:
