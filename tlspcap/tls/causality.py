@@ -27,16 +27,21 @@ class Causality:
         self._seen = [0, 0]  # offset up to which each side's bytes have come
         self._held: tuple[list[Event], list[Event]] = ([], [])
 
-    def take(self, event: Event) -> list[Event]:
-        """Take the next event of a side; return what may be worked through now, in order."""
+    def passes(self, event: Event) -> bool:
+        """Whether an event is in order, as nearly all are: it is noted, and may be worked through at once."""
         held = self._held
         if held[0] or held[1] or not self._in_time(event):
-            held[event.side].append(event)
-            if len(held[0]) + len(held[1]) > MAX_HELD:
-                return self.rest()
-            return self._released()
+            return False
         self._note(event)
-        return [event]
+        return True
+
+    def take(self, event: Event) -> list[Event]:
+        """Take the next event of a side; return what may be worked through now, in order."""
+        if self.passes(event):
+            return [event]
+        held = self._held
+        held[event.side].append(event)
+        return self.rest() if len(held[0]) + len(held[1]) > MAX_HELD else self._released()
 
     def rest(self) -> list[Event]:
         """Give up waiting: return all that is held, in capture order, as far as the sides allow."""

@@ -73,8 +73,11 @@ class Follower:
 
     def take(self, event: Event) -> None:
         """Take one event; it may have to wait for others."""
-        for ready in self._order.take(event):
-            self._work(ready)
+        if self._order.passes(event):
+            self._work(event)
+        else:
+            for ready in self._order.take(event):
+                self._work(ready)
 
     def finish(self) -> None:
         """Work through what still waits: no further event will come."""
