@@ -217,8 +217,6 @@ def test_tshark_finds_the_same_segments_in_fragments(tmp_path: Path) -> None:
     packets += pieces(TUNNELS["VXLAN"](ipv4(tcp(PAYLOAD, ports=(7, 8)))), [70], 9)
     packets += [TUNNELS["GRE"](part) for part in pieces(ipv4(tcp(PAYLOAD, ports=(9, 8)), fragment=0), [70], 11)]
     path = tmp_path / "fragments.pcap"
-    path.write_bytes(
-        pcap([ethernet(packet, ethertype=0x0800 if packet[0] >> 4 == 4 else 0x86DD) for packet in packets])
-    )
+    path.write_bytes(pcap([ether(packet) for packet in packets]))
     assert ours(path) == theirs(path)
     assert len(ours(path)) == 5

@@ -1,6 +1,7 @@
 """Links and tunnels: whatever carries a TCP segment, it is found, with the innermost addresses."""
 
 import io
+import re
 import shutil
 import struct
 import subprocess
@@ -30,7 +31,7 @@ from packet_builder import (
 from wrappings import LINKS, TEREDO, TUNNELS, UNKNOWN_TO_TSHARK, Link, Tunnel, ether
 
 from tlspcap.spread import read_tables
-from tlspcap.wire import links, packets, wireless
+from tlspcap.wire import fragments, links, packets, wireless
 from tlspcap.wire.columns import TOO_DEEP, AddressBook, FileFacts
 from tlspcap.wire.files import open_capture
 from tlspcap.wire.numbering import Numbering
@@ -308,3 +309,12 @@ def test_no_bytes_in_place_of_802_11_raise(frame: bytes, link: int) -> None:
     rows, facts = scan(pcap([frame], link=link))
     assert len(rows) <= 1
     assert rows or facts.kinds or facts.unread
+
+
+def test_the_documentation_names_what_is_read() -> None:
+    """Every link type, tunnel port, and bound of the code stands in the documentation."""
+    page = (Path(__file__).parent.parent / "docs" / "captures.md").read_text()
+    words = set(re.findall(r"[0-9][0-9,]*", page.replace(", ", " ")))
+    assert {str(number) for number in [*links.KNOWN_LINKS, *links.UDP_TUNNELS, *links.IP_IN_IP]} <= words
+    bounds = (fragments.MOST_DATAGRAMS, fragments.MOST_BYTES >> 20, fragments.MOST_FRAGMENTS)
+    assert {f"{number:,}" for number in (*bounds, fragments.PATIENCE // 1_000_000_000)} <= words
