@@ -12,6 +12,7 @@ import numpy as np
 from tlspcap.wire import packets, rare
 from tlspcap.wire.columns import AddressBook, FileFacts, Segments
 from tlspcap.wire.files import open_capture
+from tlspcap.wire.fragments import Fragments
 
 CLIENT, SERVER = bytes([192, 0, 2, 1]), bytes([198, 51, 100, 2])
 CLIENT6, SERVER6 = bytes.fromhex("20010db8" + "00" * 11 + "01"), bytes.fromhex("20010db8" + "00" * 11 + "02")
@@ -132,10 +133,11 @@ def scan(capture: bytes | Path, *, chunk_bytes: int = 1 << 20) -> tuple[list[Row
 def scan_slowly(capture: bytes | Path, *, chunk_bytes: int = 1 << 20) -> tuple[list[Row], FileFacts]:
     """Read a capture packet by packet with `rare` alone: what the columnar scan must agree with."""
     source = io.BytesIO(capture) if isinstance(capture, bytes) else capture
-    facts, book, rows = FileFacts("test"), AddressBook(), []
+    facts, book, fragments, rows = FileFacts("test"), AddressBook(), Fragments(), []
     with open_capture(source) as opened:
         for chunk in packets.reader(opened, facts, chunk_bytes):
-            rows += rows_of(rare.segments(chunk, range(len(chunk)), book, facts), book)
+            rows += rows_of(rare.segments(chunk, range(len(chunk)), book, facts, fragments), book)
+    fragments.finish(facts)
     return rows, facts
 
 

@@ -347,6 +347,17 @@ def test_each_packet_gives_an_open_conversation_another_hour():
     assert run(packets, cuts=[5]) == run(packets)
 
 
+@pytest.mark.parametrize("cuts", [[], [6], [6, 7], [7]])
+def test_an_idle_conversation_ended_at_its_deadline(cuts):
+    """Whether a late packet of its own, another's, or its successor tells that its hour is over, and in which chunk."""
+    packets = timed(talk(HELLO, b"answer"))
+    end, new = packets[-1].time + streams.IDLE, handshake(9000)[0]
+    late = [replace(packets[-1], seq=5007, payload=b"late"), replace(new, client=(CLIENT[0], 1)), new]
+    for first in late:
+        told = [replace(packet, time=end + 1000 * at) for at, packet in enumerate([first, *late], start=1)]
+        assert run([*packets, *told], cuts=cuts)[0][-1][0].until == end
+
+
 def test_a_conversation_that_is_over_by_time_is_yielded_once_more():
     """At the end of a chunk, a closed conversation whose time has passed is handed out as over, then forgotten."""
     book = AddressBook()

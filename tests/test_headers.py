@@ -23,6 +23,8 @@ from packet_builder import (
     tcp,
 )
 
+from tlspcap.wire.columns import IP_FRAGMENT
+
 SEGMENT = tcp(b"hello", seq=4_294_967_295, ack=7, flags=24)
 IN_IPV4, IN_IPV6 = ipv4(SEGMENT), ipv6(SEGMENT)
 HOP_BY_HOP = bytes([6, 0, 1, 4, 0, 0, 0, 0])
@@ -66,10 +68,10 @@ REFUSED = {
     "unknown ethertype": (1, ethernet(bytes(28), ethertype=0x1234), {"ethertype 0x1234": 1}, {}),
     "unknown IP protocol": (101, ipv6(bytes(8), following=200), {"ip protocol 200": 1}, {}),
     "no IP family": (0, b"\x07\x00\x00\x00" + IN_IPV4, {"other address family": 1}, {}),
-    "IPv4 fragment, first": (101, ipv4(SEGMENT, fragment=0x2000), {"tcp": 1}, {"ip fragment": 1}),
-    "IPv4 fragment, later": (101, ipv4(SEGMENT, fragment=0x0010), {"tcp": 1}, {"ip fragment": 1}),
+    "IPv4 fragment, first": (101, ipv4(SEGMENT, fragment=0x2000), {"tcp": 1}, {IP_FRAGMENT: 1}),
+    "IPv4 fragment, later": (101, ipv4(SEGMENT, fragment=0x0010), {"tcp": 1}, {IP_FRAGMENT: 1}),
     "UDP fragment": (101, ipv4(SEGMENT, fragment=0x0010, protocol=17), {"udp": 1}, {}),
-    "IPv6 fragment": (101, ipv6(FRAGMENT_FIRST + SEGMENT, following=44), {"tcp": 1}, {"ip fragment": 1}),
+    "IPv6 fragment": (101, ipv6(FRAGMENT_FIRST + SEGMENT, following=44), {"tcp": 1}, {IP_FRAGMENT: 1}),
     "UDP over extension headers": (101, ipv6(b"\x11" + bytes(7) + bytes(8), following=0), {"udp": 1}, {}),
     "IP version 5": (101, b"\x55" + IN_IPV4[1:], {}, {"damaged IP header": 1}),
     "IPv6 named as IPv4": (1, ethernet(IN_IPV6), {}, {"damaged IP header": 1}),

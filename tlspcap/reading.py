@@ -251,6 +251,9 @@ def _write_notes(builder: Builder, file: FileReading) -> None:
     if flows.stepped_back > STEP_BACK:
         detail = f"packet times run backwards, by up to {flows.stepped_back / 1e9:.3f} s; durations may be wrong"
         builder.note("clock_stepped_back", detail, facts.name)
+    if facts.conflicting_fragments:
+        detail = f"fragments of {facts.conflicting_fragments} IP packets overlap in different bytes"
+        builder.note("conflicting_fragments", f"{detail}; the first seen were used", facts.name)
     for number, _, frame in flows.conflicts:
         detail = "a segment was sent again with other bytes; the first seen were used"
         builder.note("conflicting_retransmission", detail, facts.name, stream=number, frame=frame)

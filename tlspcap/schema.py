@@ -27,6 +27,7 @@ NOTE_KINDS = {
     "starttls_refused": "a request for TLS (STARTTLS) or for a way through a proxy that the server declined",
     "gap": "bytes of a handshake that the capture does not hold",
     "conflicting_retransmission": "bytes sent again with other content; the first seen were used",
+    "conflicting_fragments": "IP fragments that overlap in different bytes; the first seen were used",
     "unreadable_packets": "packets that could not be read, by link type and reason, with their count",
     "cut_packets": "packets of which the capture holds only the beginning (snapshot length), with their count",
     "truncated_file": "the file ends inside a packet, or holds bytes that are no packet; says the byte offset",

@@ -24,7 +24,8 @@ MAX_PACKET = 262_144  # captured bytes: libpcap's MAXIMUM_SNAPLEN; more is a dam
 CUT_HEADERS = "headers cut short"
 DAMAGED_IP = "damaged IP header"
 DAMAGED_TCP = "damaged TCP header"
-IP_FRAGMENT = "ip fragment"
+IP_FRAGMENT = "ip fragment without the others of its packet"
+TOO_DEEP = "tunnels nested too deep"
 NO_INTERFACE = "packet of an interface that is not described"
 
 def gather(buffer: Bytes, offsets: Int64, record: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -65,7 +66,7 @@ class Segments:
     buffer: Bytes  # valid until the next chunk is asked for
     frame: Int64  # packet number in its file, from 1
     time: Int64  # ns since 1970, UTC
-    source: Int32  # address number in the capture's AddressBook
+    source: Int32  # address number in the capture's AddressBook; of tunnelled packets, the innermost
     target: Int32
     source_port: Int32
     target_port: Int32
@@ -92,10 +93,10 @@ class Segments:
         return cls(buffer, *columns)
 
     def merged(self, other: "Segments") -> "Segments":
-        """Both sets of rows of one chunk as one, in frame order."""
+        """Both sets of rows of one chunk as one, in frame order; the other's buffer may go on behind this one's."""
         order = np.argsort(np.concatenate([self.frame, other.frame]), kind="stable")
         pairs = ((getattr(self, name), getattr(other, name)) for name in _COLUMNS)
-        return Segments(self.buffer, *(np.concatenate(pair)[order] for pair in pairs))
+        return Segments(other.buffer, *(np.concatenate(pair)[order] for pair in pairs))
 
 
 _COLUMNS: dict[str, type[np.int32] | type[np.int64]] = {
@@ -179,6 +180,7 @@ class FileFacts:
     links: Counter[int] = field(default_factory=Counter)  # packets by LINKTYPE_ number
     kinds: Counter[str] = field(default_factory=Counter)  # packets by IP protocol or ethertype: "tcp", "udp", "arp"
     unread: Counter[str] = field(default_factory=Counter)  # packets that could not be read, by reason
+    conflicting_fragments: int = 0  # IP packets whose fragments overlap in different bytes; the first seen were used
     secrets: list[bytes] = field(default_factory=list)  # TLS key logs inside the capture (pcapng secrets blocks)
     stopped_at: int | None = None  # byte offset in the (unpacked) file where reading ended before the file did
     stopped_why: str = ""

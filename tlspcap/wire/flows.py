@@ -99,8 +99,7 @@ class Flows:
         yield from self._work(segments, numbered, clock, replaced, waited)
         late = [at for at, streams in self._followed.items() if self.clock > streams.deadline]
         for number in late:
-            conversation = self._followed[number].conversation
-            conversation.until = conversation.until or self._followed[number].deadline
+            self._followed[number].expire()
         yield from self._end({*late, *(replaced & self._followed.keys())})
 
     def _replaced(self, numbered: Numbered, clock: Int64) -> set[int]:

@@ -1,8 +1,8 @@
 """Columns: the link, IP and TCP header fields of every packet of a chunk at once, for the common encapsulations.
 
 Each step narrows the rows to those whose header is there and sound, and counts the others by kind or reason. What
-takes a closer look (IPv6 extension headers, deep VLAN stacks) is left to `rare`, which is also the slow, obvious twin
-of this module: over any packet both find the same.
+takes a closer look (IPv6 extension headers, fragments, rare tunnels) is left to `rare`, which is also the slow,
+obvious twin of this module: over any packet both find the same.
 """
 
 from typing import Any, NamedTuple
@@ -10,24 +10,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tlspcap.wire import links
+from tlspcap.wire import links, tunnels
+from tlspcap.wire.chunk import Chunk, Mask, Network, Rows, nothing, where
 from tlspcap.wire.columns import (
     CUT_HEADERS,
     DAMAGED_IP,
     DAMAGED_TCP,
-    IP_FRAGMENT,
     NO_INTERFACE,
+    TOO_DEEP,
     AddressBook,
     FileFacts,
     Int32,
     Int64,
     Packets,
     Segments,
-    gather,
 )
 
-VLAN_DEPTH = 2  # tags read here; `rare` reads deeper stacks
 _MORE_OR_OFFSET = 0x3FFF  # of IPv4's flags and fragment offset: all but the reserved and the don't-fragment bit
+_REASSEMBLED = np.array(sorted(links.REASSEMBLED))
 
 _U16, _U32 = np.dtype(">u2"), np.dtype(">u4")
 _IPV4 = np.dtype(  # RFC 791 3.1
@@ -55,22 +55,6 @@ _TCP = np.dtype(  # RFC 9293 3.1
     }
 )
 
-_Rows = slice | Int64  # all rows of a table of columns, without a copy, or the numbers of some
-_Mask = npt.NDArray[np.bool_]
-
-
-class _Network(NamedTuple):
-    """Packets whose link header is read."""
-
-    row: Int64  # of the chunk's packets
-    at: Int64  # offset of the network header in the buffer
-    ethertype: Int64
-
-    def of(self, rows: "_Rows") -> "_Network":
-        """Keep some of the rows."""
-        return _Network(self.row[rows], self.at[rows], self.ethertype[rows])
-
-
 class _Transport(NamedTuple):
     """Packets whose IP header is read, and says TCP."""
 
@@ -80,7 +64,7 @@ class _Transport(NamedTuple):
     source: Int32  # address numbers
     target: Int32
 
-    def of(self, rows: "_Rows") -> "_Transport":
+    def of(self, rows: Rows) -> "_Transport":
         """Keep some of the rows."""
         columns: Any = (column[rows] for column in self)
         return _Transport(*columns)
@@ -91,121 +75,143 @@ def columns(packets: Packets, book: AddressBook, facts: FileFacts) -> tuple[Segm
 
     Packets that are neither are counted in `facts.kinds` and `facts.unread`.
     """
-    return _Scan(packets, book, facts).run()
+    chunk = Chunk(packets, facts)
+    return _Scan(chunk, book).run(), chunk.left()
 
 
 class _Scan:
     """One pass over one chunk."""
 
-    def __init__(self, packets: Packets, book: AddressBook, facts: FileFacts) -> None:
-        self._packets, self._book, self._facts = packets, book, facts
-        self._end = packets.start + packets.captured  # where each packet's captured bytes end
-        self._rest: list[Int64] = []
+    def __init__(self, chunk: Chunk, book: AddressBook) -> None:
+        self._chunk, self._book = chunk, book
+        self._packets = chunk.packets
 
-    def run(self) -> tuple[Segments, Int64]:
-        network = self._network()
-        is_v4, is_v6 = network.ethertype == links.IPV4, network.ethertype == links.IPV6
-        self._count_ethertypes(network.ethertype[~(is_v4 | is_v6)])
-        segments = self._tcp(_together(self._ipv4(network.of(_where(is_v4))), self._ipv6(network.of(_where(is_v6)))))
-        return segments, np.sort(np.concatenate([*self._rest, np.empty(0, np.int64)]))
+    def run(self) -> Segments:
+        """Go from the link headers to TCP, once more for each tunnel."""
+        network, found = self._links(), list[_Transport]()
+        for _ in range(links.MOST_TUNNELS + 1):
+            network = tunnels.to_ip(self._chunk, network)
+            if not len(network.row):
+                break
+            network = self._internet(network, found)
+        self._chunk.unread(TOO_DEEP, len(network.row))
+        return self._tcp(_in_order(found))
 
     # Link layer
 
-    def _network(self) -> _Network:
+    def _links(self) -> Network:
         link = self._packets.link
         numbers, counts = np.unique(link, return_counts=True)
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
             if number not in links.KNOWN_LINKS:
-                self._unread(NO_INTERFACE if number < 0 else links.unknown_link(number), count)
+                self._chunk.unread(NO_INTERFACE if number < 0 else links.unknown_link(number), count)
         if len(numbers) == 1:  # as in nearly every capture
             return self._link(int(numbers[0]), np.arange(len(link), dtype=np.int64))
         known = links.KNOWN_LINKS.intersection(numbers.tolist())
-        parts = [_nothing(), *(self._link(number, np.flatnonzero(link == number)) for number in known)]
-        columns: Any = zip(*parts, strict=True)
-        network = _Network(*(np.concatenate(column) for column in columns))
-        return network.of(np.argsort(network.row, kind="stable"))  # back into file order
+        return Network.together([self._link(number, np.flatnonzero(link == number)) for number in sorted(known)])
 
-    def _link(self, link: int, rows: Int64) -> _Network:
+    def _link(self, link: int, rows: Int64) -> Network:
         if link in links.ETHERTYPE_AT:
             return self._ethertype(rows, *links.ETHERTYPE_AT[link])
+        if link in links.FRAMED:
+            ethertype, at = links.FRAMED[link]
+            return Network(rows, self._packets.start[rows] + at, np.full(len(rows), ethertype))
         if link in links.BARE_IP:
             return self._bare_ip(rows)
-        return self._address_family(rows) if link in links.ADDRESS_FAMILY else _nothing()
+        if link in links.ADDRESS_FAMILY:
+            return self._address_family(rows)
+        if link in links.WIRELESS:
+            self._chunk.leave(rows)
+        return nothing()
 
-    def _ethertype(self, rows: Int64, type_at: int, header: int) -> _Network:
-        rows = self._captured(rows, self._packets.start[rows] + header)
-        start = self._packets.start[rows]
-        ethertype = gather(self._packets.buffer, start + type_at, _U16).astype(np.int64)
-        return self._untagged(_Network(rows, start + header, ethertype))
+    def _captured(self, rows: Int64, size: int) -> tuple[Int64, Int64]:
+        """Return the packets whose link header of some size was captured, and where they begin."""
+        rows = rows[self._chunk.captured(rows, self._packets.start[rows] + size)]
+        return rows, self._packets.start[rows]
 
-    def _untagged(self, network: _Network) -> _Network:
-        """Step over VLAN tags: 2 bytes of tag, then the ethertype of what follows (IEEE 802.1Q 9.6)."""
-        for _ in range(VLAN_DEPTH):
-            tagged = np.flatnonzero(_is_vlan(network.ethertype))
-            if not len(tagged):
-                break
-            network.ethertype[tagged] = -1  # those cut short stay so, and are dropped below
-            whole = tagged[self._is_captured(network.row[tagged], network.at[tagged] + 4)]
-            self._unread(CUT_HEADERS, len(tagged) - len(whole))
-            network.ethertype[whole] = gather(self._packets.buffer, network.at[whole] + 2, _U16)
-            network.at[whole] += 4
-        deep = _is_vlan(network.ethertype)
-        self._rest.append(network.row[deep])
-        return network.of(_where(~deep & (network.ethertype >= 0)))
+    def _ethertype(self, rows: Int64, type_at: int, header: int) -> Network:
+        rows, start = self._captured(rows, header)
+        return Network(rows, start + header, self._chunk.gather(start + type_at, _U16).astype(np.int64))
 
-    def _bare_ip(self, rows: Int64) -> _Network:
-        rows = self._captured(rows, self._packets.start[rows] + 1)
-        start = self._packets.start[rows]
+    def _bare_ip(self, rows: Int64) -> Network:
+        rows, start = self._captured(rows, 1)
         version = self._packets.buffer[start] >> 4
         known = (version == 4) | (version == 6)
-        self._unread(DAMAGED_IP, np.count_nonzero(~known))
-        return _Network(rows, start, np.where(version == 4, links.IPV4, links.IPV6).astype(np.int64)).of(_where(known))
+        self._chunk.unread(DAMAGED_IP, np.count_nonzero(~known))
+        return Network(rows, start, np.where(version == 4, links.IPV4, links.IPV6).astype(np.int64)).of(where(known))
 
-    def _address_family(self, rows: Int64) -> _Network:
-        rows = self._captured(rows, self._packets.start[rows] + 4)
-        start = self._packets.start[rows]
-        family = gather(self._packets.buffer, start, _U32)
+    def _address_family(self, rows: Int64) -> Network:
+        rows, start = self._captured(rows, 4)
+        family = self._chunk.gather(start, _U32)
         family = np.where(family > 0xFFFF, family.byteswap(), family)  # a family is a small number in its own order
         ethertype = np.full(len(rows), -1, dtype=np.int64)
         for number, meant in links.FAMILIES.items():
             ethertype[family == number] = meant
-        self._count(links.OTHER_FAMILY, np.count_nonzero(ethertype < 0))
-        return _Network(rows, start + 4, ethertype).of(_where(ethertype >= 0))
+        self._chunk.count(links.OTHER_FAMILY, np.count_nonzero(ethertype < 0))
+        return Network(rows, start + 4, ethertype).of(where(ethertype >= 0))
 
     # Internet layer
 
-    def _ipv4(self, network: _Network) -> _Transport:
-        network = network.of(self._whole(network, _IPV4.itemsize))
-        header = gather(self._packets.buffer, network.at, _IPV4)
+    def _internet(self, network: Network, found: list[_Transport]) -> Network:
+        """Read IP headers: add the TCP packets to what was found, and return what tunnels among the others carry."""
+        is_v4 = network.ethertype == links.IPV4
+        inner = []
+        for read, mine in ((self._ipv4, is_v4), (self._ipv6, ~is_v4)):
+            if mine.any():
+                transport, carried = read(network.of(where(mine)))
+                found.append(transport)
+                inner.append(carried)
+        return Network.together(inner)
+
+    def _ipv4(self, network: Network) -> tuple[_Transport, Network]:
+        network = network.of(self._chunk.captured(network.row, network.at + _IPV4.itemsize))
+        header = self._chunk.gather(network.at, _IPV4)
         size = (header["version_size"] & 15).astype(np.int64) * 4
         total = header["total"].astype(np.int64)
         sound = (header["version_size"] >> 4 == 4) & (size >= _IPV4.itemsize) & ((total >= size) | (total == 0))
-        self._unread(DAMAGED_IP, np.count_nonzero(~sound))
-        self._count_protocols(header["protocol"][sound])
-        tcp = sound & (header["protocol"] == links.TCP)
-        whole = tcp & (header["fragment"] & _MORE_OR_OFFSET == 0)
-        self._unread(IP_FRAGMENT, np.count_nonzero(tcp) - np.count_nonzero(whole))
-        rows = _where(whole)
-        header, row, size, total = header[rows], network.row[rows], size[rows], total[rows]
+        self._chunk.unread(DAMAGED_IP, np.count_nonzero(~sound))
+        whole = header["fragment"] & _MORE_OR_OFFSET == 0
+        tcp = sound & whole & (header["protocol"] == links.TCP)
+        network = Network(network.row, network.at + size, network.ethertype)
+        others = np.flatnonzero(sound & ~tcp)
+        inner = self._carried(network.of(others), header["protocol"][others], whole[others])
+        rows = where(tcp)
+        header, row, at, size, total = header[rows], network.row[rows], network.at[rows], size[rows], total[rows]
         numbers = self._book.numbers_v4(np.concatenate([header["source"], header["target"]]).astype(np.uint32))
-        at = network.at[rows] + size
-        return _Transport(row, at, np.where(total == 0, self._to_end(row, at), total - size), *np.split(numbers, 2))
+        size = np.where(total == 0, self._to_end(row, at), total - size)
+        return self._transport(row, at, size, numbers), inner
 
-    def _ipv6(self, network: _Network) -> _Transport:
-        network = network.of(self._whole(network, _IPV6.itemsize))
-        header = gather(self._packets.buffer, network.at, _IPV6)
+    def _ipv6(self, network: Network) -> tuple[_Transport, Network]:
+        network = network.of(self._chunk.captured(network.row, network.at + _IPV6.itemsize))
+        header = self._chunk.gather(network.at, _IPV6)
         sound = header["version"] >> 4 == 6
-        self._unread(DAMAGED_IP, np.count_nonzero(~sound))
+        self._chunk.unread(DAMAGED_IP, np.count_nonzero(~sound))
         extended = sound & np.isin(header["protocol"], links.EXTENSION_HEADERS)
-        self._rest.append(network.row[extended])
-        self._count_protocols(header["protocol"][sound & ~extended])
-        rows = _where(sound & (header["protocol"] == links.TCP))
+        self._chunk.leave(network.row[extended])
+        tcp = sound & (header["protocol"] == links.TCP)
+        network = Network(network.row, network.at + _IPV6.itemsize, network.ethertype)
+        others = np.flatnonzero(sound & ~extended & ~tcp)
+        inner = self._carried(network.of(others), header["protocol"][others], np.ones(len(others), dtype=np.bool_))
+        rows = where(tcp)
         header, row, at = header[rows], network.row[rows], network.at[rows]
         high = np.concatenate([header["source_high"], header["target_high"]]).astype(np.uint64)
         low = np.concatenate([header["source_low"], header["target_low"]]).astype(np.uint64)
-        numbers = self._book.numbers_v6(high, low)
-        at, size = at + _IPV6.itemsize, header["size"].astype(np.int64)
-        return _Transport(row, at, np.where(size == 0, self._to_end(row, at), size), *np.split(numbers, 2))
+        size = header["size"].astype(np.int64)
+        size = np.where(size == 0, self._to_end(row, at), size)
+        return self._transport(row, at, size, self._book.numbers_v6(high, low)), inner
+
+    def _carried(self, network: Network, protocol: npt.NDArray[np.uint8], whole: Mask) -> Network:
+        """Leave fragments of what can be put together, count other packets, and return what tunnels carry."""
+        if not len(network.row):
+            return nothing()
+        fragments = ~whole & np.isin(protocol, _REASSEMBLED)
+        self._chunk.leave(network.row[fragments])
+        rows = where(~fragments)
+        return tunnels.carried(self._chunk, network.of(rows), protocol[rows])
+
+    def _transport(self, row: Int64, at: Int64, size: Int64, addresses: Int32) -> _Transport:
+        self._chunk.count("tcp", len(row))
+        return _Transport(row, at, size, *np.split(addresses, 2))
 
     def _to_end(self, row: Int64, at: Int64) -> Int64:
         """Return the bytes from `at` to the end of each packet on the wire: what an IP length of 0 stands for.
@@ -219,19 +225,19 @@ class _Scan:
 
     def _tcp(self, transport: _Transport) -> Segments:
         room = transport.size >= _TCP.itemsize
-        self._unread(DAMAGED_TCP, np.count_nonzero(~room))
-        whole = room & self._is_captured(transport.row, transport.at + _TCP.itemsize)
-        self._unread(CUT_HEADERS, np.count_nonzero(room) - np.count_nonzero(whole))
-        transport = transport.of(_where(whole))
-        header = gather(self._packets.buffer, transport.at, _TCP)
+        self._chunk.unread(DAMAGED_TCP, np.count_nonzero(~room))
+        whole = room & self._chunk.is_captured(transport.row, transport.at + _TCP.itemsize)
+        self._chunk.unread(CUT_HEADERS, np.count_nonzero(room) - np.count_nonzero(whole))
+        transport = transport.of(where(whole))
+        header = self._chunk.gather(transport.at, _TCP)
         size = (header["offset_flags"] >> 12).astype(np.int64) * 4
         sound = (size >= _TCP.itemsize) & (size <= transport.size)
-        self._unread(DAMAGED_TCP, np.count_nonzero(~sound))
-        rows = _where(sound)
+        self._chunk.unread(DAMAGED_TCP, np.count_nonzero(~sound))
+        rows = where(sound)
         return self._segments(transport.of(rows), header[rows], size[rows])
 
     def _segments(self, transport: _Transport, header: npt.NDArray[Any], size: Int64) -> Segments:
-        row, end = transport.row, self._end[transport.row]
+        row, end = transport.row, self._chunk.end[transport.row]
         start = np.minimum(transport.at + size, end)
         length = transport.size - size
         return Segments(
@@ -250,61 +256,14 @@ class _Scan:
             length=length,
         )
 
-    # Counting
 
-    def _is_captured(self, row: Int64, until: Int64) -> _Mask:
-        captured: _Mask = until <= self._end[row]
-        return captured
-
-    def _captured(self, rows: Int64, until: Int64) -> Int64:
-        """Keep the packets captured up to an offset, and count the others."""
-        whole = self._is_captured(rows, until)
-        self._unread(CUT_HEADERS, np.count_nonzero(~whole))
-        return rows[_where(whole)]
-
-    def _whole(self, network: _Network, size: int) -> _Rows:
-        """Keep the network headers of a size that were captured, and count the others."""
-        whole = self._is_captured(network.row, network.at + size)
-        self._unread(CUT_HEADERS, np.count_nonzero(~whole))
-        return _where(whole)
-
-    def _unread(self, reason: str, count: int | np.intp) -> None:
-        if count:
-            self._facts.unread[reason] += int(count)
-
-    def _count(self, kind: str, count: int | np.intp) -> None:
-        if count:
-            self._facts.kinds[kind] += int(count)
-
-    def _count_protocols(self, protocols: npt.NDArray[Any]) -> None:
-        counts = np.bincount(protocols, minlength=256)
-        for protocol in np.flatnonzero(counts).tolist():
-            self._count(links.protocol_kind(protocol), counts[protocol])
-
-    def _count_ethertypes(self, ethertypes: Int64) -> None:
-        for ethertype, count in zip(*np.unique(ethertypes, return_counts=True), strict=True):
-            self._count(links.ethertype_kind(int(ethertype)), count)
-
-
-def _where(mask: _Mask) -> _Rows:
-    """Return the rows where a mask is true; nearly always all."""
-    return slice(None) if mask.all() else np.flatnonzero(mask)
-
-
-def _is_vlan(ethertype: Int64) -> _Mask:
-    first, second, third = links.VLAN_TAGS
-    tagged: _Mask = (ethertype == first) | (ethertype == second) | (ethertype == third)
-    return tagged
-
-
-def _nothing() -> _Network:
-    return _Network(*(np.empty(0, dtype=np.int64) for _ in range(3)))
-
-
-def _together(first: _Transport, second: _Transport) -> _Transport:
-    """Put the packets of two IP versions into file order."""
-    if not len(first.row) or not len(second.row):
-        return first if len(first.row) else second
-    pairs: Any = zip(first, second, strict=True)
-    both = _Transport(*(np.concatenate(pair) for pair in pairs))
-    return both.of(np.argsort(both.row, kind="stable"))
+def _in_order(found: list[_Transport]) -> _Transport:
+    """Put the TCP packets found into file order."""
+    if not found:
+        none, no_address = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
+        return _Transport(none, none, none, no_address, no_address)
+    columns: Any = zip(*found, strict=True)
+    together = found[0] if len(found) == 1 else _Transport(*(np.concatenate(column) for column in columns))
+    if (np.diff(together.row) >= 0).all():
+        return together
+    return together.of(np.argsort(together.row, kind="stable"))

@@ -8,6 +8,7 @@ from tlspcap.errors import UnknownLinkType
 from tlspcap.wire import headers, rare
 from tlspcap.wire.columns import AddressBook, FileFacts, Packets, Segments
 from tlspcap.wire.files import CHUNK_BYTES, PCAP_MAGICS, PCAPNG_MAGIC, Opened, Window, not_a_capture
+from tlspcap.wire.fragments import Fragments
 from tlspcap.wire.links import KNOWN_LINKS
 from tlspcap.wire.pcap import PcapReader
 from tlspcap.wire.pcapng import PcapngReader
@@ -25,13 +26,15 @@ def segments(
     Raises NotACapture where the bytes are of no capture format, CaptureError where the file header is cut short, and,
     at the end, UnknownLinkType where not one packet is of a link type that can be read.
     """
+    fragments = Fragments()
     for packets in reader(opened, facts, chunk_bytes):
         _count(packets, facts)
         found, rest = headers.columns(packets, book, facts)
         if len(rest):
-            found = found.merged(rare.segments(packets, rest.tolist(), book, facts))
+            found = found.merged(rare.segments(packets, rest.tolist(), book, facts, fragments))
         facts.segments += len(found)
         yield found
+    fragments.finish(facts)
     if facts.packets and not facts.links.keys() & KNOWN_LINKS:
         raise _unknown_links(facts)
 

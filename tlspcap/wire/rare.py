@@ -8,195 +8,167 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import dpkt
+import numpy as np
 
-from tlspcap.wire import links
+from tlspcap.wire import links, unwrap
 from tlspcap.wire.columns import (
-    CUT_HEADERS,
     DAMAGED_IP,
     DAMAGED_TCP,
-    IP_FRAGMENT,
-    NO_INTERFACE,
+    TOO_DEEP,
     AddressBook,
     FileFacts,
     Packets,
     Segments,
 )
-
-
-class Segment(NamedTuple):
-    """The fields of one TCP segment, as in `columns.Segments`; `start` counts from the packet's first byte."""
-
-    source: bytes
-    target: bytes
-    source_port: int
-    target_port: int
-    seq: int
-    ack: int
-    flags: int
-    start: int
-    captured: int
-    length: int
-
-
-class Reading(NamedTuple):
-    """What one packet is: its kind as far as its headers tell, and the segment in it or why there is none to read."""
-
-    kind: str = ""
-    unread: str = ""
-    segment: Segment | None = None
-
-
-class _Stopped(Exception):
-    """A header cannot be read on; caught in `read`."""
-
-    def __init__(self, reading: Reading) -> None:
-        self.reading = reading
+from tlspcap.wire.fragments import Fragment, Fragments
+from tlspcap.wire.single import Packet, Reading, Segment, Stopped
 
 
 class _Internet(NamedTuple):
-    """An IP packet's header, extension headers included: what follows it is TCP."""
+    """An IP packet's header, extension headers included."""
 
     source: bytes
     target: bytes
-    at: int  # offset of the TCP header
-    size: int  # bytes of TCP header and payload on the wire
+    protocol: int
+    at: int  # offset of what it carries
+    size: int  # bytes of that on the wire
+    fragment: Fragment | None = None
 
 
-def segments(packets: Packets, rows: Iterable[int], book: AddressBook, facts: FileFacts) -> Segments:
-    """Read some packets of a chunk; those that hold no segment are counted in `facts.kinds` and `facts.unread`."""
-    return Segments.from_rows(packets.buffer, _rows(packets, rows, book, facts))
+def segments(
+    packets: Packets, rows: Iterable[int], book: AddressBook, facts: FileFacts, fragments: Fragments
+) -> Segments:
+    """Read some packets of a chunk; those that hold no segment are counted in `facts.kinds` and `facts.unread`.
+
+    The buffer of what is returned begins with that of the chunk; datagrams put together from fragments follow there.
+    """
+    reassembled: list[bytes] = []
+    found = list(_rows(packets, rows, book, facts, fragments, reassembled))
+    buffer = packets.buffer
+    if reassembled:
+        buffer = np.concatenate([buffer, np.frombuffer(b"".join(reassembled), dtype=np.uint8)])
+    return Segments.from_rows(buffer, found)
 
 
-def _rows(packets: Packets, rows: Iterable[int], book: AddressBook, facts: FileFacts) -> Iterator[tuple[int, ...]]:
+def _rows(
+    packets: Packets,
+    rows: Iterable[int],
+    book: AddressBook,
+    facts: FileFacts,
+    fragments: Fragments,
+    reassembled: list[bytes],
+) -> Iterator[tuple[int, ...]]:
+    behind = len(packets.buffer)  # where the next reassembled datagram will lie
     for row in rows:
-        start = int(packets.start[row])
+        start, time = int(packets.start[row]), int(packets.time[row])
         packet = packets.buffer[start : start + int(packets.captured[row])].tobytes()
-        reading = read(packet, int(packets.wire[row]), int(packets.link[row]))
+        reading = read(packet, int(packets.wire[row]), int(packets.link[row]), fragments, time)
         facts.kinds.update([reading.kind] if reading.kind else [])
         facts.unread.update([reading.unread] if reading.unread else [])
-        if (found := reading.segment) is not None:
-            frame, time = packets.first_frame + row, int(packets.time[row])
-            addresses = book.number(found.source), book.number(found.target)
-            yield (frame, time, *addresses, *found[2:7], start + found.start, found.captured, found.length)
+        if (found := reading.segment) is None:
+            continue
+        if reading.reassembled:
+            start, behind = behind, behind + len(reading.reassembled)
+            reassembled.append(reading.reassembled)
+        addresses = book.number(found.source), book.number(found.target)
+        yield (packets.first_frame + row, time, *addresses, *found[2:7], start + found.start, *found[8:])
 
 
-def read(packet: bytes, wire: int, link: int) -> Reading:
+def read(captured: bytes, wire: int, link: int, fragments: Fragments | None = None, time: int = 0) -> Reading:
     r"""Read one packet: its captured bytes, its bytes on the wire, its link type.
 
+    A fragment waits in `fragments`, by the packet's time, until its datagram is whole, which is then read.
+
     >>> read(bytes.fromhex("45000028000000004006000009090909080808080050005000000001000000025010000000000000"), 40, 101)
-    Reading(kind='tcp', unread='', segment=Segment(source=b'\t\t\t\t', target=b'\x08\x08\x08\x08', ...))
+    Reading(kind='tcp', unread='', segment=Segment(source=b'\t\t\t\t', target=b'\x08\x08\x08\x08', ...), ...)
     """
+    fragments = Fragments() if fragments is None else fragments
+    packet, reassembled = Packet(captured, wire), b""
     try:
-        ethertype, at = _link(packet, link)
-        if ethertype == links.IPV4:
-            return _tcp(packet, _ipv4(packet, at, wire))
-        if ethertype == links.IPV6:
-            return _tcp(packet, _ipv6(packet, at, wire))
-        return Reading(kind=links.ethertype_kind(ethertype))
-    except _Stopped as stopped:
+        layer = unwrap.link(packet, link)
+        for _ in range(links.MOST_TUNNELS + 1):
+            layer = unwrap.to_ip(packet, layer)
+            internet = (_ipv4 if layer.ethertype == links.IPV4 else _ipv6)(packet, layer.at)
+            while internet.fragment is not None:
+                packet = _reassembled(internet.fragment, internet.protocol, fragments, time)
+                reassembled = packet.captured
+                internet = _ipv6_payload(packet, internet.source, internet.target, internet.protocol, 0, packet.wire)
+            if internet.protocol == links.TCP:
+                return _tcp(packet, internet)._replace(reassembled=reassembled)
+            layer = unwrap.carried(packet, internet.protocol, internet.at)
+        return Reading(unread=TOO_DEEP)
+    except Stopped as stopped:
         return stopped.reading
 
 
-def _fields(header: Any, packet: bytes, at: int, kind: str = "") -> Any:
-    """Read a dpkt header's own fields, without its options and what it carries."""
-    size = header.__hdr_len__
-    if at + size > len(packet):
-        raise _Stopped(Reading(kind, CUT_HEADERS))
-    fields = header.__new__(header)
-    dpkt.dpkt.Packet.unpack(fields, packet[at : at + size])
-    return fields
+def _reassembled(fragment: Fragment, protocol: int, fragments: Fragments, time: int) -> Packet:
+    """Return the datagram that a fragment makes whole. Raises Stopped where it does not."""
+    wanted = protocol in links.REASSEMBLED or protocol in links.EXTENSION_HEADERS
+    whole = fragments.add(fragment, time) if wanted else None
+    if whole is None:
+        raise Stopped(links.protocol_kind(protocol))
+    return whole
 
 
-def _bytes(packet: bytes, at: int, size: int) -> bytes:
-    if at + size > len(packet):
-        raise _Stopped(Reading(unread=CUT_HEADERS))
-    return packet[at : at + size]
-
-
-def _link(packet: bytes, link: int) -> tuple[int, int]:
-    """Return the ethertype of what a packet carries, and where that begins."""
-    if link in links.BARE_IP:
-        return _version(packet), 0
-    if link in links.ADDRESS_FAMILY:
-        return _family(packet), 4
-    if link not in links.ETHERTYPE_AT:
-        raise _Stopped(Reading(unread=NO_INTERFACE if link < 0 else links.unknown_link(link)))
-    type_at, at = links.ETHERTYPE_AT[link]
-    ethertype = int.from_bytes(_bytes(packet, 0, at)[type_at : type_at + 2])
-    while ethertype in links.VLAN_TAGS:
-        tag = _fields(dpkt.ethernet.VLANtag8021Q, packet, at)
-        ethertype, at = tag.type, at + 4
-    return ethertype, at
-
-
-def _version(packet: bytes) -> int:
-    version = _bytes(packet, 0, 1)[0] >> 4
-    if version not in (4, 6):
-        raise _Stopped(Reading(unread=DAMAGED_IP))
-    return links.IPV4 if version == 4 else links.IPV6
-
-
-def _family(packet: bytes) -> int:
-    family = _bytes(packet, 0, 4)
-    number = int.from_bytes(family, "big")
-    if number > 0xFFFF:
-        number = int.from_bytes(family, "little")
-    if number not in links.FAMILIES:
-        raise _Stopped(Reading(kind=links.OTHER_FAMILY))
-    return links.FAMILIES[number]
-
-
-def _ipv4(packet: bytes, at: int, wire: int) -> _Internet:
-    header = _fields(dpkt.ip.IP, packet, at)
+def _ipv4(packet: Packet, at: int) -> _Internet:
+    header = packet.fields(dpkt.ip.IP, at)
     size = header.hl * 4
     if header.v != 4 or size < 20 or 0 < header.len < size:
-        raise _Stopped(Reading(unread=DAMAGED_IP))
-    kind = links.protocol_kind(header.p)
-    if header.p != links.TCP:
-        raise _Stopped(Reading(kind))
-    if header.mf or header.offset:
-        raise _Stopped(Reading(kind, IP_FRAGMENT))
+        raise Stopped(unread=DAMAGED_IP)
     # A total length of 0: recorded before the network card cut it into segments.
-    return _Internet(header.src, header.dst, at + size, (header.len or wire - at) - size)
+    carried = (header.len or packet.wire - at) - size
+    at += size
+    fragment = None
+    if header.mf or header.offset:
+        key = header.src, header.dst, header.id, header.p
+        body = packet.captured[at : at + max(carried, 0)]
+        fragment = Fragment(key, header.offset * 8, max(carried, 0), body, not header.mf, header.p in links.HIDING)
+    return _Internet(header.src, header.dst, header.p, at, carried, fragment)
 
 
-def _ipv6(packet: bytes, at: int, wire: int) -> _Internet:
-    header = _fields(dpkt.ip6.IP6, packet, at)
+def _ipv6(packet: Packet, at: int) -> _Internet:
+    header = packet.fields(dpkt.ip6.IP6, at)
     if header.v != 6:
-        raise _Stopped(Reading(unread=DAMAGED_IP))
+        raise Stopped(unread=DAMAGED_IP)
     at += 40
-    end = at + header.plen if header.plen else wire  # 0: as in IPv4, or a jumbogram (RFC 2675)
-    protocol = header.nxt
-    while protocol in links.EXTENSION_HEADERS:
-        protocol, at = _extension(packet, at, protocol)
-    if protocol != links.TCP:
-        raise _Stopped(Reading(links.protocol_kind(protocol)))
-    return _Internet(header.src, header.dst, at, end - at)
+    end = at + header.plen if header.plen else packet.wire  # 0: as in IPv4, or a jumbogram (RFC 2675)
+    return _ipv6_payload(packet, header.src, header.dst, header.nxt, at, end)
 
 
-def _extension(packet: bytes, at: int, protocol: int) -> tuple[int, int]:
-    """Step over one extension header (RFC 8200 4): return what follows it, and where."""
-    if protocol == links.FRAGMENT:
-        fragment = _fields(dpkt.ip6.IP6FragmentHeader, packet, at)
-        if fragment.frag_off or fragment.m_flag:
-            hidden = fragment.nxt == links.TCP or fragment.nxt in links.EXTENSION_HEADERS
-            raise _Stopped(Reading(links.protocol_kind(fragment.nxt), IP_FRAGMENT if hidden else ""))
-        return fragment.nxt, at + 8
-    header = _fields(dpkt.ip6.IP6OptsHeader, packet, at)
-    # The length counts 8-byte units behind the first; AH counts 4-byte units, less two (RFC 4302 2.2).
-    return header.nxt, at + ((header.len + 2) * 4 if protocol == links.AUTHENTICATION else (header.len + 1) * 8)
+def _ipv6_payload(packet: Packet, source: bytes, target: bytes, protocol: int, at: int, end: int) -> _Internet:
+    """Step over extension headers (RFC 8200 4), up to a fragment."""
+    fragment = None
+    while protocol in links.EXTENSION_HEADERS and fragment is None:
+        if protocol == links.FRAGMENT:
+            header = packet.fields(dpkt.ip6.IP6FragmentHeader, at)
+            protocol, at = header.nxt, at + 8
+            if header.frag_off or header.m_flag:
+                fragment = _ipv6_fragment(packet, header, (source, target), at, max(end - at, 0))
+        else:
+            header = packet.fields(dpkt.ip6.IP6OptsHeader, at)
+            # The length counts 8-byte units behind the first; AH counts 4-byte units, less two (RFC 4302 2.2).
+            size = (header.len + 2) * 4 if protocol == links.AUTHENTICATION else (header.len + 1) * 8
+            protocol, at = header.nxt, at + size
+    return _Internet(source, target, protocol, at, end - at, fragment)
 
 
-def _tcp(packet: bytes, internet: _Internet) -> Reading:
+def _ipv6_fragment(packet: Packet, header: Any, addresses: tuple[bytes, bytes], at: int, size: int) -> Fragment:
+    key = (*addresses, header.id, -1)  # whatever the protocol: only the first fragment's counts (RFC 8200 4.5)
+    hides = header.nxt in links.HIDING or header.nxt in links.EXTENSION_HEADERS
+    return Fragment(key, header.frag_off * 8, size, packet.captured[at : at + size], not header.m_flag, hides)
+
+
+def _tcp(packet: Packet, internet: _Internet) -> Reading:
     kind, at = links.protocol_kind(links.TCP), internet.at
     if internet.size < 20:
-        raise _Stopped(Reading(kind, DAMAGED_TCP))
-    header = _fields(dpkt.tcp.TCP, packet, at, kind)
+        raise Stopped(kind, DAMAGED_TCP)
+    header = packet.fields(dpkt.tcp.TCP, at, kind)
     size = header.off * 4
     if size < 20 or size > internet.size:
-        raise _Stopped(Reading(kind, DAMAGED_TCP))
-    start, length = min(at + size, len(packet)), internet.size - size
+        raise Stopped(kind, DAMAGED_TCP)
+    captured = len(packet.captured)
+    start, length = min(at + size, captured), internet.size - size
     ports = header.sport, header.dport
-    counts = start, min(len(packet) - start, length), length
+    counts = start, min(captured - start, length), length
     found = Segment(internet.source, internet.target, *ports, header.seq, header.ack, header.flags, *counts)
     return Reading(kind, "", found)

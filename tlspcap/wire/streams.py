@@ -134,6 +134,8 @@ class Streams:
                 else:
                     yield from self._follow(part, buffer.data)
         if ends or self.over:
+            if self.over or self.conversation.until:
+                self.expire()
             if not self.conversation.done:
                 for me in self.sides:
                     yield from me.finish(self.last[FRAME], self.last[TIME])
@@ -159,6 +161,10 @@ class Streams:
         if not self.closing:  # each row has moved the deadline on for the next
             self.deadline = max([self.deadline, *block[CLOCK, -1:].tolist()])
         return block
+
+    def expire(self) -> None:
+        """Note that the conversation ended at its deadline, unless it was replaced before that."""
+        self.conversation.until = min(self.conversation.until or self.deadline, self.deadline)
 
     def conflicts(self) -> Iterator[tuple[int, int]]:
         """Name the sides that sent other bytes for the same offsets, each with the first frame that did."""
