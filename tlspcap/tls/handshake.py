@@ -119,7 +119,6 @@ class Follower:
     def _gap(self, gap: Gap) -> None:
         account, half = self.account, self._halves[gap.side]
         half.held = None
-        account = self.account
         if account is None:
             self._dialogue.lose(gap.side)
             half.lost = half.lost or gap
