@@ -59,6 +59,13 @@ def test_places_and_filter_are_wiresharks() -> None:
     assert "Filter     tcp.stream == 7\n" in said
 
 
+def test_what_led_to_tls_is_told() -> None:
+    """The protocol before the hello is named, and nothing is said where there was none or none is known."""
+    assert "Before     smtp led to TLS\n" in explain(0, tables(failed(starttls="smtp")))
+    for nothing in ("none", None):
+        assert "Before" not in explain(0, tables(failed(starttls=nothing)))
+
+
 def test_without_a_server_hello_nothing_was_chosen() -> None:
     """What was offered and what was chosen are told apart; without a ServerHello nothing was chosen."""
     assert "Offered    TLS 1.2" in explain(0, tables(failed()))

@@ -79,6 +79,8 @@ VARIANTS = {
                            bytes.fromhex("030000130ed000001234000201080002000000")),
     "irc registered": ("irc", CLIENT, (b"CAP LS 302\r\n", b":irc.example CAP * LS :tls\r\n", b"STARTTLS\r\n"),
                        b":irc.example 670 * :go\r\n"),
+    "irc without a word": ("irc", CLIENT, (b"STARTTLS\r\n",), b":irc.example 670 * :go\r\n"),
+    "nntp without a word": ("nntp", CLIENT, (b"STARTTLS\r\n",), b"382 go\r\n"),
     "socks4a": ("socks4", CLIENT, (b"\x04\x01\x01\xbb\0\0\0\x01user\0www.example.com\0",), b"\0\x5a" + bytes(6)),
     "socks5 with a password": ("socks5", CLIENT, (b"\x05\x02\0\x02", b"\x05\x02", b"\x01\x01u\x01p", b"\x01\0", SOCKS5),
                                b"\x05\0\0\x01" + bytes(6)),
@@ -126,6 +128,8 @@ CASES = [
 NAMES = ("name", "first", "said", "yes")
 LONG = 4_000  # bytes of a dialogue; a longer one that comes byte by byte is given up, as documented
 each_dialogue = pytest.mark.parametrize(NAMES, CASES, ids=[*DIALOGUES, *VARIANTS])
+# where the protocol is told by the answer alone, a hello that does not wait for it leaves it unknown
+each_told_dialogue = pytest.mark.parametrize(NAMES, [case for case in CASES if case[2] != (b"STARTTLS\r\n",)])
 each_short_dialogue = pytest.mark.parametrize(NAMES, [case for case in CASES if sum(map(len, case[2])) < LONG])
 
 
@@ -150,7 +154,7 @@ def test_the_pieces_make_no_difference(name: str, first: int, said: tuple[bytes,
     assert (row["starttls"], row["outcome"], row["sni"]) == (name, "established", "localhost")
 
 
-@each_dialogue
+@each_told_dialogue
 def test_a_hello_in_the_packet_of_the_request_is_found(
     name: str, first: int, said: tuple[bytes, ...], yes: bytes
 ) -> None:
@@ -232,6 +236,14 @@ def test_a_refusal_is_quoted(name: str, answer: str) -> None:
     first, said, _, no = DIALOGUES[name]
     notes = tlspcap.read(BytesIO(turns.capture([*told(first, said), (SERVER, no)]))).notes
     assert notes["detail"].iloc[0].endswith(f"was refused with {answer}")
+
+
+def test_a_refusal_that_several_protocols_share_names_them() -> None:
+    """Where neither words nor answer tell the protocol, the note says which it may be, and a hello leaves it NA."""
+    refused = [(CLIENT, b"STARTTLS\r\n"), (SERVER, b"502 no\r\n")]
+    notes = tlspcap.read(BytesIO(turns.capture(refused))).notes
+    assert '"STARTTLS" (smtp or nntp) was refused with "502 no"' in notes["detail"].iloc[0]
+    assert only_row([*refused, *hellos()])["starttls"] != "smtp"
 
 
 def test_what_the_server_said_is_escaped() -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from tlspcap.errors import ArgumentError
 from tlspcap.report import causes, words
+from tlspcap.tls.dialogue import NOTHING
 from tlspcap.tls.verdict import Completeness
 
 WIDTH = 80
@@ -101,6 +102,8 @@ def _facts(row: Row) -> Iterator[tuple[str, str]]:
     yield "Certainty", "none" if words.missing(row["certainty"]) else _CERTAINTY[str(row["certainty"])]
     sni = "no name asked for" if words.missing(row["sni"]) else f"asking for {words.wire(row['sni'])}"
     yield "Who", f"client {client}, server {server}, {sni}"
+    if not words.missing(row["starttls"]) and str(row["starttls"]) != NOTHING:
+        yield "Before", f"{row['starttls']} led to TLS"
     yield "When", f"{row['time'].isoformat(sep=' ').replace('+00:00', 'Z')}"
     shown = causes.filters(row.to_frame().T)[0].expression
     yield "Where", f"{causes.place(row)} of {words.wire(row['capture'], 200)}"

@@ -23,7 +23,7 @@ NOTHING = "none"  # value of `starttls` where nothing was said before the hello
 class Asked(NamedTuple):
     """A side asked for TLS, or for a way through a proxy."""
 
-    way: Way
+    ways: tuple[Way, ...]  # several while it is not known which
     side: int
     text: str  # of the request, escaped
     heard: int  # bytes that the other side had said before
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
 class Refusal(NamedTuple):
     """The other side said no."""
 
-    name: str  # of the protocol, as in the `starttls` column
+    name: str  # of the protocol, as in the `starttls` column; several, joined by "or", where it is not known which
     side: int  # who asked
     request: str  # escaped
     answer: str  # escaped
@@ -73,7 +73,7 @@ class Dialogue:
         that, unless the server spoke before its hello.
         """
         if self._asked is not None and self._asked.side == client:
-            return self._asked.way.name
+            return self._asked.ways[0].name if len(self._asked.ways) == 1 else None
         said = self._said[client] and not SSL2_HELLO.match(self._said[client])
         lost = self._lost[client] and (hello == client or self._said[1 - client])
         return None if said or lost else NOTHING
@@ -89,7 +89,7 @@ class Dialogue:
             said.clear()
             return self._count(header - before)
         for at in _places(payload):
-            if starttls.asked(said[: before + at], self._said[1 - data.side]) is not None:
+            if starttls.asked(said[: before + at], self._said[1 - data.side]):
                 del said[before + at :]
                 break
         self._hear(data)
@@ -102,21 +102,24 @@ class Dialogue:
     def _hear(self, data: Data) -> None:
         """Note a request, or the answer to one."""
         side, said, other = data.side, self._said[data.side], self._said[1 - data.side]
-        way = starttls.asked(said, other)
-        if way is not None:
-            self._asked, self.refusal = Asked(way, side, starttls.request_text(way, said), len(other)), None
+        ways = starttls.asked(said, other)
+        if ways:
+            self._asked, self.refusal = Asked(ways, side, starttls.request_text(ways[0], said), len(other)), None
             self._waiting = True
         elif self._waiting and self._asked is not None and side != self._asked.side:
             self._answer(self._asked, data)
 
     def _answer(self, request: Asked, data: Data) -> None:
-        said = self._said[data.side]
-        answer = starttls.answered(request.way, said[request.heard : request.heard + MAX_ANSWER])
-        if answer is None:
+        """Note the answer to a request; it may tell the protocol too."""
+        said = self._said[data.side][request.heard : request.heard + MAX_ANSWER]
+        answers = [(way, answer) for way in request.ways if (answer := starttls.answered(way, said))]
+        if not answers:
             return
-        self._waiting = False
+        self._waiting, self._asked = False, request._replace(ways=tuple(way for way, _ in answers))
+        answer = answers[0][1]
         if not answer.accepted:
-            self.refusal = Refusal(request.way.name, request.side, request.text, answer.text, data)
+            names = " or ".join(way.name for way, _ in answers)
+            self.refusal = Refusal(names, request.side, request.text, answer.text, data)
 
 
 def _places(payload: bytes) -> Iterator[int]:

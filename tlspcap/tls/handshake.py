@@ -119,12 +119,8 @@ class Follower:
     def _gap(self, gap: Gap) -> None:
         account, half = self.account, self._halves[gap.side]
         half.held = None
-        if account is None:
-            self._dialogue.lose(gap.side)
-            half.lost = half.lost or gap
-        elif account.hello is None and account.hello_first.side != gap.side:  # the server's hello was seen first
-            self._dialogue.lose(gap.side)
-            account.starttls = self._dialogue.spoken(account.client.number, account.server.number)
+        if account is None or (account.hello is None and account.hello_first.side != gap.side):
+            self._lose(half, gap)
         if account is None or self.done:
             return
         if len(half.seen.gaps) < MAX_ODDITIES:
@@ -134,6 +130,13 @@ class Follower:
         if half.reader.lost:
             half.joiner.lose()
             half.half_alert = b""
+
+    def _lose(self, half: "_Half", gap: Gap) -> None:
+        """Note bytes that are missing before a side's hello: they may have been a request for TLS."""
+        half.lost = half.lost or gap
+        self._dialogue.lose(gap.side)
+        if self.account is not None:  # the server's hello was seen first
+            self.account.starttls = self._dialogue.spoken(gap.side, 1 - gap.side)
 
     def _closed(self, closed: Closed) -> None:
         if self.account is not None:

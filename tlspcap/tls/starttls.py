@@ -41,15 +41,19 @@ class Answer(NamedTuple):
     text: str  # escaped
 
 
-def asked(said: Said, other: Said) -> Way | None:
+def asked(said: Said, other: Said) -> tuple[Way, ...]:
     r"""The way that a side asks for with the last of what it said; `other` is what the other side said.
 
-    >>> asked(b"EHLO a.example\r\nSTARTTLS\r\n", b"220 mx.example ESMTP\r\n").name
-    'smtp'
-    >>> asked(b"a1 STARTTLS\r\n", b"").name, asked(b"STARTTLS\r\n", b"")
-    ('imap', None)
+    Several, where they ask in the same words and nothing else was said that tells them apart.
+
+    >>> [way.name for way in asked(b"EHLO a.example\r\nSTARTTLS\r\n", b"220 mx.example ESMTP\r\n")]
+    ['smtp']
+    >>> [way.name for way in asked(b"a1 STARTTLS\r\n", b"")], len(asked(b"STARTTLS\r\n", b""))
+    (['imap'], 4)
     """
-    return next((way for way in WAYS if _request(way, said) and _fits(way, said, other)), None)
+    ways = tuple(way for way in WAYS if _request(way, said))
+    fitting = tuple(way for way in ways if _fits(way, said, other))
+    return fitting[:1] or ways
 
 
 def request_text(way: Way, said: Said) -> str:
