@@ -20,7 +20,7 @@ import zstandard
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 MASK = 0xFFFF_FFFF
 SECOND = 1_000_000_000
-ETHERNET, IPV4, TCP_PROTOCOL = 1, 0x0800, 6
+ETHERNET, ETHERNET_HEADER = 1, 14
 SEED = 20260101
 
 Key = tuple[bytes, int, bytes, int]  # address and port of the client, then of the server
@@ -320,54 +320,14 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def _family(bsd: int) -> Callable[[int], int]:
-    return lambda ethertype: 2 if ethertype == IPV4 else bsd
-
-
-def _tagged(*tags: int) -> Callable[[bytes, int], bytes]:
-    """VLAN tags between the addresses and the ethertype, outermost first (IEEE 802.1Q)."""
-    stack = b"".join(struct.pack(">HH", tag, 100 + place) for place, tag in enumerate(tags))
-    return lambda network, ethertype: bytes(12) + stack + struct.pack(">H", ethertype) + network
-
-
-def _null(network: bytes, ethertype: int) -> bytes:
-    return struct.pack("<I", _family(30)(ethertype)) + network
-
-
-def _loop(network: bytes, ethertype: int) -> bytes:
-    return struct.pack(">I", _family(24)(ethertype)) + network
-
-
-def _cooked(network: bytes, ethertype: int) -> bytes:
-    return struct.pack(">HHH8sH", 0, 1, 6, bytes(8), ethertype) + network
-
-
-def _cooked2(network: bytes, ethertype: int) -> bytes:
-    return struct.pack(">HHIHBB8s", ethertype, 0, 3, 1, 0, 6, bytes(8)) + network
-
-
-# How else a packet may lie in a capture: link type, and its bytes from the IP header on with the ethertype.
-WRAPPINGS: dict[str, tuple[int, Callable[[bytes, int], bytes]]] = {
-    "802.1Q": (ETHERNET, _tagged(0x8100)),
-    "QinQ": (ETHERNET, _tagged(0x88A8, 0x8100)),
-    "three VLAN tags": (ETHERNET, _tagged(0x88A8, 0x8100, 0x8100)),
-    "cooked v1": (113, _cooked),
-    "cooked v2": (276, _cooked2),
-    "raw IP": (101, lambda network, _: network),
-    "BSD loopback": (0, _null),
-    "OpenBSD loopback": (108, _loop),
-}
-
-
-def wrapped(name: str) -> Writer:
-    """Write packets with another link layer, or inside a tunnel."""
-    link, wrapping = WRAPPINGS[name]
+def wrapped(link: int, wrap: Callable[[bytes], bytes]) -> Writer:
+    """Write each packet as a link or a tunnel carries it: `wrap` makes a frame of link type `link` of an IP packet."""
 
     def write(packets: list[Packet]) -> bytes:
         moved = []
         for packet in packets:
-            data = wrapping(packet.data[14:], int.from_bytes(packet.data[12:14]))
-            moved.append(packet._replace(data=data, wire=packet.wire + len(data) - len(packet.data)))
+            data = wrap(packet.data[ETHERNET_HEADER : segment(packet).end])
+            moved.append(packet._replace(data=data, wire=len(data)))
         return pcap(moved, link)
 
     return write

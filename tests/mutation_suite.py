@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import mutants
 import pandas as pd
+import wrappings
 from mutants import Change, Key, Packet, Writer
 
 from tlspcap.spread import read_tables
@@ -26,6 +27,7 @@ from tlspcap.spread import read_tables
 SAMPLES = Path(__file__).parent.parent / "sample_captures"
 CAPTURES = sorted(path for path in SAMPLES.iterdir() if path.suffix in (".pcap", ".pcapng"))
 
+IPV6_BYTES = 16
 EACH = None  # one mutant for every packet of the longest conversation
 WORDS = ("equal", "less", "unknown", "none", "false")  # of a comparison, from good to bad
 
@@ -41,6 +43,12 @@ class Mutation:
     numbers: tuple[int, ...] | None = (0,)  # which mutants
     lacks: tuple[str, ...] = ()  # what `completeness` may say of an unknown outcome; empty: nothing is gone
     times: int = 1  # how often each conversation is in a mutant
+    ipv6_only: bool = False  # it can be done to IPv6 packets only
+
+    @property
+    def repacks(self) -> bool:
+        """Whether it only writes the same packets in another way."""
+        return self.write is not mutants.pcap
 
 
 def _encoded() -> Iterator[Mutation]:
@@ -48,9 +56,16 @@ def _encoded() -> Iterator[Mutation]:
         yield Mutation(name, write=write)
     for name, compress in mutants.COMPRESSIONS.items():
         yield Mutation(name, write=lambda packets, compress=compress: compress(mutants.pcap(packets)))
-    for name in mutants.WRAPPINGS:
-        yield Mutation(name, write=mutants.wrapped(name))
     # Rotation, one file a packet, belongs here once a list of files is read as one stream.
+
+
+def _wrapped() -> Iterator[Mutation]:
+    link, ether = wrappings.LINKS["Ethernet"]
+    for name, (number, wrap) in wrappings.LINKS.items():
+        yield Mutation(name, write=mutants.wrapped(number, wrap))
+    for name, tunnel in (wrappings.TUNNELS | wrappings.TEREDO).items():
+        write = mutants.wrapped(link, lambda ip, tunnel=tunnel: ether(tunnel(ip)))
+        yield Mutation(name, write=write, ipv6_only=name in wrappings.TEREDO)
 
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -68,6 +83,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("sequence numbers wrap around", mutants.wrap, numbers=(0, 1)),
     Mutation("ports reused with new ISNs", mutants.reuse, times=2),
     *_encoded(),
+    *_wrapped(),
     Mutation("a packet with data dropped", mutants.drop_data, numbers=EACH, lacks=("gap",)),
     Mutation("pure ACKs removed", mutants.drop_pure_acks, lacks=("gap",)),
     Mutation("FINs removed", mutants.remove_fins, lacks=("cut_off",)),
@@ -94,7 +110,8 @@ def mutants_of(mutation: Mutation, parts: dict[Key, list[Packet]], most: int = 1
 
     Of more than `most` mutants, a fixed seed chooses.
     """
-    longest = max(map(len, parts.values()))
+    parts = {key: part for key, part in parts.items() if len(key[0]) == IPV6_BYTES or not mutation.ipv6_only}
+    longest = max(map(len, parts.values()), default=0)
     numbers = list(range(longest) if mutation.numbers is EACH else mutation.numbers)
     if len(numbers) > most:
         numbers = sorted(random.Random(mutants.SEED).sample(numbers, most))
@@ -207,11 +224,11 @@ def _compare(
 
 
 def one_of_each_kind(path: Path) -> dict[Key, list[Packet]]:
-    """The conversations of a sample of which no earlier one has the same truth, server names apart."""
+    """The conversations of a sample of which no earlier one has the same truth and kind of address, SNI apart."""
     kinds: dict[object, Key] = {}
     for key in recording(path):
         said = truth(path)[key]
-        kinds.setdefault(said and said[:-1], key)
+        kinds.setdefault((len(key[0]), said and said[:-1]), key)
     return {key: recording(path)[key] for key in kinds.values()}
 
 
