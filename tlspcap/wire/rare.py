@@ -103,8 +103,7 @@ def read(captured: bytes, wire: int, link: int, fragments: Fragments | None = No
 
 def _reassembled(fragment: Fragment, protocol: int, fragments: Fragments, time: int) -> Packet:
     """Return the datagram that a fragment makes whole. Raises Stopped where it does not."""
-    wanted = protocol in links.REASSEMBLED or protocol in links.EXTENSION_HEADERS
-    whole = fragments.add(fragment, time) if wanted else None
+    whole = fragments.add(fragment, time)
     if whole is None:
         raise Stopped(links.protocol_kind(protocol))
     return whole
@@ -120,6 +119,8 @@ def _ipv4(packet: Packet, at: int) -> _Internet:
     at += size
     fragment = None
     if header.mf or header.offset:
+        if header.p not in links.REASSEMBLED:
+            raise Stopped(links.protocol_kind(header.p))
         key = header.src, header.dst, header.id, header.p
         body = packet.captured[at : at + max(carried, 0)]
         fragment = Fragment(key, header.offset * 8, max(carried, 0), body, not header.mf, header.p in links.HIDING)
@@ -153,6 +154,8 @@ def _ipv6_payload(packet: Packet, source: bytes, target: bytes, protocol: int, a
 
 
 def _ipv6_fragment(packet: Packet, header: Any, addresses: tuple[bytes, bytes], at: int, size: int) -> Fragment:
+    if header.nxt not in links.REASSEMBLED and header.nxt not in links.EXTENSION_HEADERS:
+        raise Stopped(links.protocol_kind(header.nxt))
     key = (*addresses, header.id, -1)  # whatever the protocol: only the first fragment's counts (RFC 8200 4.5)
     hides = header.nxt in links.HIDING or header.nxt in links.EXTENSION_HEADERS
     return Fragment(key, header.frag_off * 8, size, packet.captured[at : at + size], not header.m_flag, hides)
