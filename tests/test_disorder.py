@@ -124,6 +124,32 @@ def test_data_of_both_sides_tells_where_the_version_shows_without_its_hello() ->
     assert talk.says(CLIENT, sealed(100)).says(SERVER, sealed(200)).verdict().rule == "data_both_ways"
 
 
+def refused13(lost: str) -> Talk:
+    """A client certificate that the server refuses in TLS 1.3, of which the capture lacks one packet."""
+    talk = Talk().acks(CLIENT)
+    talk = talk.loses(CLIENT, 300) if lost == "ClientHello" else talk.says(CLIENT, hello13())
+    talk = talk.says(SERVER, server_hello13(), ccs(), sealed(23, 62))
+    talk = talk.loses(SERVER, 419 + 96) if lost == "server's certificate" else talk.says(SERVER, sealed(414, 91))
+    talk = talk.says(SERVER, sealed(53)).says(CLIENT, ccs(), sealed(420))
+    talk = talk.loses(CLIENT, 101) if lost == "client's signature" else talk.says(CLIENT, sealed(96))
+    talk = talk.says(CLIENT, sealed(53))
+    talk = talk.loses(SERVER, 300) if lost == "answer" else talk
+    return talk.says(SERVER, sealed(19)).closes(SERVER)
+
+
+def test_a_refusal_is_told_whatever_is_missing_before_the_clients_flight() -> None:
+    """What was acknowledged before the client's flight cannot be part of it, nor of the answer to it."""
+    for lost in ("nothing", "ClientHello", "server's certificate"):
+        verdict = refused13(lost).verdict()
+        assert (lost, verdict.rule) == (lost, "sealed_refusal_by_server")
+
+
+def test_no_refusal_is_told_where_flight_or_answer_are_not_whole() -> None:
+    """A certificate's signature or tickets may be among what is missing: unknown."""
+    for lost in ("client's signature", "answer"):
+        assert (lost, refused13(lost).verdict().outcome) == (lost, Outcome.UNKNOWN)
+
+
 def test_a_reset_shows_what_was_sent_before_it() -> None:
     """The number of a RST lies behind all bytes that its sender sent: what was not captured of them is a gap."""
     opening = handshake(client_isn=1000, server_isn=5000)

@@ -82,7 +82,7 @@ class Account:
     hello_last: Data | None = None  # the packet that completed the first ClientHello
     retry: ServerHello | None = None
     server_hello: ServerHello | None = None
-    server_hello_last: Record | None = None
+    server_hello_first: Data | None = None  # the packet that carries the first byte of the ServerHello
     answer: Data | None = None  # the server's first packet behind the ClientHello
     suite: Suite | None = None
     chain: tuple[bytes, ...] | None = None

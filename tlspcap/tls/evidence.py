@@ -54,6 +54,20 @@ class Evidence:
         return self.gap or self.account.stray is not None
 
     @property
+    def answer_broken(self) -> bool:
+        """TLS 1.3: what is missing may be of the client's flight, or behind it.
+
+        What the ServerHello acknowledged was sent before, and so was what the client's flight acknowledged.
+        """
+        account, sealed = self.account, self.account.client.sealed
+        if account.server_hello_first is None or not sealed or account.stray is not None:
+            return self.broken
+        asked, answered = account.server_hello_first.acked, sealed[0].first.acked
+        return any(gap.offset + gap.length > asked for gap in account.client.gaps) or any(
+            gap.offset + gap.length > answered for gap in account.server.gaps
+        )
+
+    @property
     def one_sided(self) -> bool:
         """No packet of one side is in the capture."""
         conversation = self.account.conversation

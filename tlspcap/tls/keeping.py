@@ -42,7 +42,7 @@ def _keep_server_hello(account: Account, role: str, message: ServerHello, raw: R
     if message.is_retry:
         account.retry = account.retry or message
     elif account.server_hello is None:
-        account.server_hello, account.version = message, message.version
+        account.server_hello, account.server_hello_first, account.version = message, raw.first, message.version
         account.decide_rules()
         account.suite = suite_of(message.cipher_suite)
     else:

@@ -9,7 +9,7 @@ from tlspcap.tls.verdict import Certainty, Mechanism, Phase, Verdict, establishe
 
 def sealed_refusal_by_client(seen: Evidence) -> Verdict | None:
     """The client's whole answer to the server's flight is one record as short as an alert (RFC 8446 6)."""
-    if seen.flight.kind != "alert" or seen.account.client.gaps or seen.flight.end is None:
+    if seen.flight.kind != "alert" or seen.answer_broken or seen.flight.end is None:
         return None
     reason = (
         "the client answered the server's flight with one sealed record as short as an alert instead of its Finished, "
@@ -64,7 +64,7 @@ def server_spoke_after(seen: Evidence) -> Verdict | None:
 
 def client_left_in_peace(seen: Evidence) -> Verdict | None:
     """The client sent its Finished and closed first, in peace; the server had nothing to say against it."""
-    if seen.flight.kind != "finished" or seen.client_auth or seen.gap or seen.flight.end is None:
+    if seen.flight.kind != "finished" or seen.client_auth or seen.answer_broken or seen.flight.end is None:
         return None
     if seen.closed is None or seen.closed.how != "fin" or not _client_left_first(seen):
         return None
@@ -76,9 +76,9 @@ def client_left_in_peace(seen: Evidence) -> Verdict | None:
 
 def server_left_after_certificate(seen: Evidence) -> Verdict | None:
     """Behind a flight with client authentication the server just closes or resets: some stacks refuse so."""
-    if seen.flight.kind != "finished" or not seen.client_auth or seen.after or seen.gap or seen.closed is None:
+    if seen.flight.kind != "finished" or not seen.client_auth or seen.after or seen.answer_broken:
         return None
-    if seen.closer != SERVER:
+    if seen.closed is None or seen.closer != SERVER:
         return None
     mechanism = Mechanism.RESET if seen.closed.how == "reset" else Mechanism.CLOSE
     verb = "reset" if seen.closed.how == "reset" else "closed"
@@ -93,7 +93,7 @@ def server_left_after_certificate(seen: Evidence) -> Verdict | None:
 
 def ended_behind_finished(seen: Evidence) -> Verdict | None:
     """The client's Finished was seen and the end tells nothing of whether the server accepted it."""
-    if seen.flight.kind != "finished" or seen.closed is None or seen.gap:
+    if seen.flight.kind != "finished" or seen.closed is None or seen.answer_broken:
         return None
     verb = "reset" if seen.closed.how == "reset" else "closed"
     reason = (
@@ -129,7 +129,7 @@ def _lone_alert_after(seen: Evidence) -> bool:
     """Behind the client's flight the server sent alert-sized records only (Java sends two), and somebody closed."""
     expect, padded = flights.sizes(seen.account), flights.server_pads(seen.account)
     lone = 0 < len(seen.after) <= 2 and all(expect.is_alert(record, padded) for record in seen.after)
-    return lone and seen.closed is not None and not seen.gap
+    return lone and seen.closed is not None and not seen.answer_broken
 
 
 def _client_left_first(seen: Evidence) -> bool:
