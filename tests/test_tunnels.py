@@ -263,10 +263,10 @@ def ours(path: Path) -> list[list[int]]:
 def theirs(path: Path) -> list[list[int]]:
     """Ask tshark for the same."""
     fields = ["frame.number", "tcp.srcport", "tcp.dstport", "tcp.seq_raw", "tcp.len", "tcp.stream"]
-    command = ["tshark", "-n", "-r", str(path), "-Y", "tcp", "-d", "udp.port==8472,vxlan", "-T", "fields"]
+    command = ["tshark", "-n", "-r", str(path), "-Y", "tcp.stream", "-d", "udp.port==8472,vxlan", "-T", "fields"]
     command += [part for field in fields for part in ("-e", field)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return [[int(value) for value in line.split("\t")] for line in printed.splitlines()]
+    return [[int(value or -1) for value in line.split("\t")] for line in printed.splitlines()]
 
 
 # -- 802.11 -------------------------------------------------------------------------------------------------------

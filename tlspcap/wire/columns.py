@@ -26,6 +26,8 @@ DAMAGED_IP = "damaged IP header"
 DAMAGED_TCP = "damaged TCP header"
 IP_FRAGMENT = "ip fragment without the others of its packet"
 TOO_DEEP = "tunnels nested too deep"
+
+QUOTED = 0x1000  # beside the flags of a segment: only its header, quoted by an ICMP error; counts for numbering alone
 NO_INTERFACE = "packet of an interface that is not described"
 
 def gather(buffer: Bytes, offsets: Int64, record: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -72,7 +74,7 @@ class Segments:
     target_port: Int32
     seq: Int64  # 0 to 2**32 - 1
     ack: Int64  # the field as sent, whether or not ACK is set
-    flags: Int32  # FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128, AE 256
+    flags: Int32  # FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128, AE 256; QUOTED
     start: Int64  # offset of the payload
     captured: Int64  # captured payload bytes, 0 to length
     length: Int64  # payload bytes on the wire, as the IP header counts them
@@ -91,6 +93,10 @@ class Segments:
         table = np.array(list(rows), dtype=np.int64).reshape(-1, len(_COLUMNS))
         columns: list[Any] = [table[:, at].astype(dtype) for at, dtype in enumerate(_COLUMNS.values())]
         return cls(buffer, *columns)
+
+    def of(self, rows: npt.NDArray[Any]) -> "Segments":
+        """Keep some rows, by mask or by number."""
+        return Segments(self.buffer, *(getattr(self, name)[rows] for name in _COLUMNS))
 
     def merged(self, other: "Segments") -> "Segments":
         """Both sets of rows of one chunk as one, in frame order; the other's buffer may go on behind this one's."""

@@ -15,7 +15,7 @@ import pandas as pd
 from tlspcap.transport import Conversation, Endpoint, Event
 from tlspcap.wire.beginnings import Beginning, beginnings
 from tlspcap.wire.blocks import LINGER, Blocks, block_of
-from tlspcap.wire.columns import AddressBook, Bytes, Int64, Segments
+from tlspcap.wire.columns import QUOTED, AddressBook, Bytes, Int64, Segments
 from tlspcap.wire.hello import Mask
 from tlspcap.wire.numbering import PORT_BITS, PORT_MASK, Numbered, Numbering
 from tlspcap.wire.streams import Streams
@@ -89,25 +89,28 @@ class Flows:
             return
         numbered = self._numbering.number(segments)
         clock = np.maximum.accumulate(np.maximum(segments.time, self.clock))
+        replacing = {number: int(clock[row]) for number, row in numbered.replaced.items()}
+        self._undecided.begin(segments, numbered.begun, clock)
+        self.clock = int(clock[-1])
+        self._facts.stepped_back = max(self._facts.stepped_back, int((clock - segments.time).max()))
+        segments, numbered, clock = _not_quoted(segments, numbered, clock)
         waited = self._own(self._undecided.look(segments, numbered, clock))
         self._begin(waited)
-        self.clock = int(clock[-1])
         self._facts.segments += len(segments)
         self._facts.payload += int(segments.length.sum())
-        self._facts.stepped_back = max(self._facts.stepped_back, int((clock - segments.time).max()))
-        replaced = self._replaced(numbered, clock)
+        replaced = self._replaced(replacing)
         yield from self._work(segments, numbered, clock, replaced, waited)
         late = [at for at, streams in self._followed.items() if self.clock > streams.deadline]
         for number in late:
             self._followed[number].expire()
         yield from self._end({*late, *(replaced & self._followed.keys())})
 
-    def _replaced(self, numbered: Numbered, clock: Int64) -> set[int]:
+    def _replaced(self, replacing: dict[int, int]) -> set[int]:
         """Note on followed conversations that a newer one of the same endpoints ended when that was; return them."""
-        ended = {number: row for number, row in numbered.replaced.items() if number in self._followed}
-        for number, row in ended.items():
-            self._followed[number].conversation.until = int(clock[row])
-        return set(ended)
+        ended = replacing.keys() & self._followed.keys()
+        for number in ended:
+            self._followed[number].conversation.until = replacing[number]
+        return ended
 
     def finish(self) -> Iterator[tuple[Conversation, Iterator[Event]]]:
         """End what is still open, after the last chunk: yield each conversation with its last events."""
@@ -217,3 +220,11 @@ def _grouped(rows: Int64, number: Int64) -> tuple[Int64, list[_Group]]:
     highs = np.cumsum(counts)
     ranges = zip(numbers.tolist(), (highs - counts).tolist(), highs.tolist(), strict=True)
     return rows[np.argsort(code, kind="stable")], [_Group(*group) for group in ranges]
+
+
+def _not_quoted(segments: Segments, numbered: Numbered, clock: Int64) -> tuple[Segments, Numbered, Int64]:
+    """Drop the headers that ICMP errors quote: once numbered, they are of no more use."""
+    real = segments.flags < QUOTED
+    if real.all():
+        return segments, numbered, clock
+    return segments.of(real), numbered._replace(number=numbered.number[real], side=numbered.side[real]), clock[real]

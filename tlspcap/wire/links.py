@@ -40,9 +40,14 @@ OTHER_FAMILY = "other address family"
 PPP_PROTOCOLS = {0x0021: IPV4, 0x0057: IPV6, 0x0281: MPLS, 0x0283: MPLS_MULTICAST}  # RFC 1332, 5072, 3032
 OTHER_PPP = "ppp"
 
-TCP, UDP, GRE, ETHERIP = 6, 17, 47, 97
+ICMP, TCP, UDP, GRE, ICMPV6, ETHERIP = 1, 6, 17, 47, 58, 97
 HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY, HIP, SHIM6 = 0, 43, 44, 51, 60, 135, 139, 140
 EXTENSION_HEADERS = (HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY, HIP, SHIM6)  # RFC 7045 4
+
+# Types of ICMP messages that quote the packet they are about (RFC 792; RFC 4443 2.1).
+ICMP_ERRORS = {ICMP: frozenset({3, 4, 11, 12}), ICMPV6: frozenset({1, 2, 3, 4})}
+ICMP_HEADER = 8
+QUOTED_TCP = 16  # bytes of a quoted TCP header from which on Wireshark counts its conversation
 
 # Tunnels. Each carries another IP packet or a frame; the addresses told are those of the innermost.
 MOST_TUNNELS = 8  # in one another; packets of deeper nests are counted as unread

@@ -3,8 +3,8 @@
 Wireshark's tcp.stream counts, per capture file and from 0, each pair of endpoints on its first packet. A SYN without
 ACK whose sequence number is not the initial one known of its sender starts a new conversation of the same endpoints;
 a SYN-ACK never does. The initial number known of a side is that of its newest SYN-ACK; else that of its SYN; else that
-of its first packet, less one, or the first ACK number that the other side sent before, less one. (Wireshark 4.0.17,
-checked by its output.)
+of its first packet, less one, or the first ACK number that the other side sent before, less one. A header that an ICMP
+error quotes counts as a packet, but tells no initial number. (Wireshark 4.0.17, checked by its output.)
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tlspcap.wire.columns import Int64, Segments
+from tlspcap.wire.columns import QUOTED, Int64, Segments
 
 SYN, ACK = 2, 16
 PORT_BITS = 16
@@ -118,7 +118,7 @@ class Numbering:
     def _firsts(self, segments: Segments, from_low: Mask, units: _Units, known: Int64) -> Int64:
         """Return what the first rows of each unit tell of the initial numbers of both ends."""
         firsts = np.full((len(units.pair), 2), -1, dtype=np.int64)
-        rows = np.flatnonzero(self._untold(units, known)[units.unit])
+        rows = np.flatnonzero(self._untold(units, known)[units.unit] & (segments.flags < QUOTED))
         flags, unit, low_sent = segments.flags[rows], units.unit[rows], from_low[rows]
         own = segments.seq[rows] - (flags & SYN == 0)
         told = segments.ack[rows] - 1
@@ -237,6 +237,6 @@ def _units(code: Int64, syns: Int64) -> _Units:
 def _synacks(segments: Segments, from_low: Mask, units: _Units) -> Int64:
     """Return for each unit the sequence numbers of its last SYN-ACK from the low and from the high end, else -1."""
     synacks = np.full((len(units.pair), 2), -1, dtype=np.int64)
-    rows = np.flatnonzero(segments.flags & (SYN | ACK) == SYN | ACK)
+    rows = np.flatnonzero(segments.flags & (SYN | ACK | QUOTED) == SYN | ACK)
     synacks[units.unit[rows], np.where(from_low[rows], 0, 1)] = segments.seq[rows]
     return synacks

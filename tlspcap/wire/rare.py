@@ -14,6 +14,7 @@ from tlspcap.wire import links, unwrap
 from tlspcap.wire.columns import (
     DAMAGED_IP,
     DAMAGED_TCP,
+    QUOTED,
     TOO_DEEP,
     AddressBook,
     FileFacts,
@@ -21,7 +22,7 @@ from tlspcap.wire.columns import (
     Segments,
 )
 from tlspcap.wire.fragments import Fragment, Fragments
-from tlspcap.wire.single import Packet, Reading, Segment, Stopped
+from tlspcap.wire.single import Layer, Packet, Reading, Segment, Stopped
 
 
 class _Internet(NamedTuple):
@@ -82,31 +83,48 @@ def read(captured: bytes, wire: int, link: int, fragments: Fragments | None = No
     >>> read(bytes.fromhex("45000028000000004006000009090909080808080050005000000001000000025010000000000000"), 40, 101)
     Reading(kind='tcp', unread='', segment=Segment(source=b'\t\t\t\t', target=b'\x08\x08\x08\x08', ...), ...)
     """
-    fragments = Fragments() if fragments is None else fragments
-    packet, reassembled = Packet(captured, wire), b""
-    try:
-        layer = unwrap.link(packet, link)
-        for _ in range(links.MOST_TUNNELS + 1):
-            layer = unwrap.to_ip(packet, layer)
-            internet = (_ipv4 if layer.ethertype == links.IPV4 else _ipv6)(packet, layer.at)
-            while internet.fragment is not None:
-                packet = _reassembled(internet.fragment, internet.protocol, fragments, time)
-                reassembled = packet.captured
-                internet = _ipv6_payload(packet, internet.source, internet.target, internet.protocol, 0, packet.wire)
-            if internet.protocol == links.TCP:
-                return _tcp(packet, internet)._replace(reassembled=reassembled)
-            layer = unwrap.carried(packet, internet.protocol, internet.at)
-        return Reading(unread=TOO_DEEP)
-    except Stopped as stopped:
-        return stopped.reading
+    return _Reader(Packet(captured, wire), Fragments() if fragments is None else fragments, time).read(link)
 
 
-def _reassembled(fragment: Fragment, protocol: int, fragments: Fragments, time: int) -> Packet:
-    """Return the datagram that a fragment makes whole. Raises Stopped where it does not."""
-    whole = fragments.add(fragment, time)
-    if whole is None:
-        raise Stopped(links.protocol_kind(protocol))
-    return whole
+class _Reader:
+    """Reads one packet."""
+
+    def __init__(self, packet: Packet, fragments: Fragments, time: int) -> None:
+        self._packet, self._fragments, self._time = packet, fragments, time
+        self._reassembled = b""
+        self._quoting = ""  # kind of the ICMP error behind whose header reading is
+
+    def read(self, link: int) -> Reading:
+        """Read from the link header to TCP, once more for each tunnel. What an error quotes cannot go wrong."""
+        try:
+            layer = unwrap.link(self._packet, link)
+            for _ in range(links.MOST_TUNNELS + 1):
+                layer = unwrap.to_ip(self._packet, layer)
+                internet = self._internet(layer)
+                if internet.protocol == links.TCP:
+                    found = _quoted_tcp if self._quoting else _tcp
+                    return Reading(self._quoting or "tcp", "", found(self._packet, internet), self._reassembled)
+                layer = self._carried(internet)
+            raise Stopped(unread=TOO_DEEP)
+        except Stopped as stopped:
+            return Reading(self._quoting) if self._quoting else stopped.reading
+
+    def _internet(self, layer: Layer) -> _Internet:
+        """Read an IP header; of a fragment, those of the packet that it makes whole."""
+        internet = (_ipv4 if layer.ethertype == links.IPV4 else _ipv6)(self._packet, layer.at)
+        while internet.fragment is not None:
+            whole = None if self._quoting else self._fragments.add(internet.fragment, self._time)
+            if whole is None:
+                raise Stopped(links.protocol_kind(internet.protocol))
+            self._packet, self._reassembled = whole, whole.captured
+            internet = _ipv6_payload(whole, internet.source, internet.target, internet.protocol, 0, whole.wire)
+        return internet
+
+    def _carried(self, internet: _Internet) -> Layer:
+        if not unwrap.quotes(self._packet, internet.protocol, internet.at):
+            return unwrap.carried(self._packet, internet.protocol, internet.at)
+        self._quoting = self._quoting or links.protocol_kind(internet.protocol)
+        return unwrap.bare_ip(self._packet, internet.at + links.ICMP_HEADER)
 
 
 def _ipv4(packet: Packet, at: int) -> _Internet:
@@ -161,17 +179,27 @@ def _ipv6_fragment(packet: Packet, header: Any, addresses: tuple[bytes, bytes], 
     return Fragment(key, header.frag_off * 8, size, packet.captured[at : at + size], not header.m_flag, hides)
 
 
-def _tcp(packet: Packet, internet: _Internet) -> Reading:
-    kind, at = links.protocol_kind(links.TCP), internet.at
+def _tcp(packet: Packet, internet: _Internet) -> Segment:
+    at = internet.at
     if internet.size < 20:
-        raise Stopped(kind, DAMAGED_TCP)
-    header = packet.fields(dpkt.tcp.TCP, at, kind)
+        raise Stopped("tcp", DAMAGED_TCP)
+    header = packet.fields(dpkt.tcp.TCP, at, "tcp")
     size = header.off * 4
     if size < 20 or size > internet.size:
-        raise Stopped(kind, DAMAGED_TCP)
+        raise Stopped("tcp", DAMAGED_TCP)
     captured = len(packet.captured)
     start, length = min(at + size, captured), internet.size - size
     ports = header.sport, header.dport
     counts = start, min(captured - start, length), length
-    found = Segment(internet.source, internet.target, *ports, header.seq, header.ack, header.flags, *counts)
-    return Reading(kind, "", found)
+    return Segment(internet.source, internet.target, *ports, header.seq, header.ack, header.flags, *counts)
+
+
+def _quoted_tcp(packet: Packet, internet: _Internet) -> Segment:
+    """Read as much of a TCP header as an ICMP error must quote and Wireshark looks at; its payload does not count."""
+    if internet.size < links.QUOTED_TCP:
+        raise Stopped
+    head = packet.bytes(internet.at, links.QUOTED_TCP)
+    header = Packet(head + bytes(4), 20).fields(dpkt.tcp.TCP, 0)
+    ports = header.sport, header.dport
+    counts = internet.at, 0, 0
+    return Segment(internet.source, internet.target, *ports, header.seq, header.ack, header.flags | QUOTED, *counts)

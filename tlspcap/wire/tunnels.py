@@ -5,6 +5,7 @@ whose `unwrap` says what is right: over any packet both find the same.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -161,6 +162,16 @@ def _leave(chunk: Chunk, network: Network) -> Network:
     return nothing()
 
 
+def _icmp(chunk: Chunk, network: Network, protocol: int) -> Network:
+    """Leave errors, which quote packets, and count all else."""
+    captured = chunk.is_captured(network.row, network.at + 1)
+    kind = chunk.buffer[np.where(captured, network.at, 0)]
+    errors = captured & np.isin(kind, list(links.ICMP_ERRORS[protocol]))
+    chunk.leave(network.row[errors])
+    chunk.count(links.protocol_kind(protocol), np.count_nonzero(~errors))
+    return nothing()
+
+
 def _gre(chunk: Chunk, network: Network) -> Network:
     """Step over GRE headers of version 0 without source routes (RFC 2784, 2890)."""
     network = _captured(chunk, network, 4)
@@ -233,4 +244,5 @@ _TUNNEL_OF[list(links.UDP_TUNNELS)] = list(links.UDP_TUNNELS.values())
 
 _CARRIED_BY: dict[int, _Step] = {number: _ip(ethertype) for number, ethertype in links.IP_IN_IP.items()}
 _CARRIED_BY |= {links.GRE: _gre, links.UDP: _udp, links.ETHERIP: _leave}
+_CARRIED_BY |= {number: partial(_icmp, protocol=number) for number in links.ICMP_ERRORS}
 _CARRIED = np.array(sorted(_CARRIED_BY))

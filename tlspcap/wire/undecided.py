@@ -84,15 +84,17 @@ class Undecided:
         self.waiting = WaitingRoom()
         self._unfilled: set[int] = set()  # samples that lack a side's first bytes
 
-    def look(self, segments: Segments, numbered: Numbered, clock: Int64) -> dict[int, Blocks]:
-        """Decide what a chunk decides; return the conversations to be followed, each with its packets that waited."""
-        begun = numbered.begun
+    def begin(self, segments: Segments, begun: Int64, clock: Int64) -> None:
+        """Take on the conversations that began in a chunk, at the rows given."""
         times = {"frame": segments.frame[begun], "time": segments.time[begun], "first_clock": clock[begun]}
         self.table.append(len(begun), closing=NEVER, fin0=NEVER, fin1=NEVER, **times)
+
+    def look(self, segments: Segments, numbered: Numbered, clock: Int64) -> dict[int, Blocks]:
+        """Decide what a chunk decides; return the conversations to be followed, each with its packets that waited."""
         rows = self._open_rows(segments, numbered, clock)
         passed = self.table["payload"][rows.numbers], self.table["packets"][rows.numbers]
         found = self._found(segments, numbered, rows)
-        known = self.table.rows - len(begun)
+        known = self.table.rows - len(numbered.begun)
         waited = {number: self.waiting.of(number) if number < known else [] for number in found.tolist()}
         for number in self.samples.keys() & waited.keys():
             del self.samples[number]
@@ -105,7 +107,7 @@ class Undecided:
         block = block_of(segments, clock, numbered.side, rest)
         self.waiting.keep(numbered.number[rest], block, segments.buffer)
         state[[number for number in numbered.replaced if state[number] == UNDECIDED]] = PLAIN
-        self._tidy(int(clock[-1]))
+        self._tidy(int(clock.max(initial=0)))
         return waited
 
     def _tidy(self, clock: int) -> None:

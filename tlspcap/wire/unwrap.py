@@ -21,7 +21,7 @@ def link(packet: Packet, number: int) -> Layer:
     if number in links.FRAMED:
         return Layer(*links.FRAMED[number])
     if number in links.BARE_IP:
-        return _bare_ip(packet, 0)
+        return bare_ip(packet, 0)
     if number in links.ADDRESS_FAMILY:
         return _family(packet)
     if number in links.WIRELESS:
@@ -39,6 +39,13 @@ def to_ip(packet: Packet, layer: Layer) -> Layer:
     return layer
 
 
+def quotes(packet: Packet, protocol: int, at: int) -> bool:
+    """Whether what an IP packet of some protocol carries is an ICMP error, which quotes a packet."""
+    return protocol in links.ICMP_ERRORS and any(
+        kind in links.ICMP_ERRORS[protocol] for kind in packet.captured[at : at + 1]
+    )
+
+
 def carried(packet: Packet, protocol: int, at: int) -> Layer:
     """Return what the IP packet of a protocol carries. Raises Stopped where that is no tunnel."""
     if protocol in links.IP_IN_IP:
@@ -52,14 +59,15 @@ def carried(packet: Packet, protocol: int, at: int) -> Layer:
     raise Stopped(links.protocol_kind(protocol))
 
 
-# -- link headers, tags and labels --------------------------------------------------------------------------------
-
-
-def _bare_ip(packet: Packet, at: int) -> Layer:
+def bare_ip(packet: Packet, at: int) -> Layer:
+    """Tell the IP version of a packet that begins without anything that says it."""
     version = packet.bytes(at, 1)[0] >> 4
     if version not in (4, 6):
         raise Stopped(unread=DAMAGED_IP)
     return Layer(links.IPV4 if version == 4 else links.IPV6, at)
+
+
+# -- link headers, tags and labels --------------------------------------------------------------------------------
 
 
 def _family(packet: Packet) -> Layer:
@@ -131,7 +139,7 @@ def _looks_like_frame(packet: Packet, at: int) -> bool:
         layer = _frame(packet, at)
         while layer.ethertype in links.VLAN_TAGS:
             layer = _vlan(packet, layer.at)
-        return layer.ethertype == _bare_ip(packet, layer.at).ethertype
+        return layer.ethertype == bare_ip(packet, layer.at).ethertype
     except Stopped:
         return False
 
