@@ -17,7 +17,7 @@ ROOMS = {
     "wire": ("wire",),
     "tls": ("tls",),
     "tables": ("schema", "rows", "tables", "selection"),
-    "reading": ("reading", "spread"),
+    "reading": ("reading", "file_notes", "spread"),
     "measures": ("grouping", "failures", "latency"),
     "plots": ("plots",),
     "report": ("report", "explain", "export"),

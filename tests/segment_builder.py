@@ -88,7 +88,7 @@ def run(packets: Sequence[Packet], cuts: Iterable[int] = (), done_after: int = 0
     for low, high in pairwise(edges):
         consume(flows.take(segments(packets[low:high], book, first_frame=low + 1)))
     consume(flows.finish())
-    told[-1] = [repr(flows.summary())]
+    told[-1] = [repr(flows.summaries())]
     return told
 
 

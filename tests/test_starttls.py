@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from turns import Turn
 
 import tlspcap
-from tlspcap import reading, schema
+from tlspcap import file_notes, reading, schema
 from tlspcap.spread import read_tables
 from tlspcap.tls import dialogue, starttls
 from tlspcap.tls.dialogue import Dialogue
@@ -288,14 +288,14 @@ def test_refusals_are_bounded_and_equal_however_a_reading_is_spread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of many refusals those with the lowest numbers are noted, whatever the number of processes, and that is said."""
-    monkeypatch.setattr(reading, "MAX_REFUSED", 3)
+    monkeypatch.setattr(file_notes, "MAX_REFUSED", 3)
     refused = [*told(SERVER, SMTP), (SERVER, b"454 no\r\n")]
     path = tmp_path / "refused.pcap"
     path.write_bytes(turns.capture(*[refused] * 9, hellos()))
     alone = read_tables(path).frames["notes"]
     assert alone["stream"].dropna().tolist() == [0, 1, 2]
     assert alone["kind"].tolist() == ["starttls_refused"] * 3 + ["cap_reached"]
-    shares = [*(part for at in range(3) for part in reading.work(reading.Job((path,), 10**10, share=(at, 3))))]
+    shares = [*(part for at in range(3) for part in reading.work(reading.Job((path,), (None,), 10**10, share=(at, 3))))]
     for other in shares[1:]:
         shares[0].merge(other)
     shares[0].write_notes()

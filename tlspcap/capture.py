@@ -37,6 +37,7 @@ def read(
     Args:
         source: a path, a glob, a folder, "-" for standard input, an open binary file, or a list of those. Classic
             pcap or pcapng, also packed with gzip, bzip2, xz, zstd or lz4; told by their first bytes, not by name.
+            Several files are one stream, in order of their first packets: a handshake may span them.
         embedded_secrets: use key logs inside a pcapng. Nothing is decrypted yet, so it changes nothing today.
         timeout: seconds of capture time after which a peer that was to speak is said to be silent.
         select: which handshakes to keep; all without one.

@@ -6,28 +6,33 @@ pieces, merged, are equal to those of the whole job (see `spread`).
 """
 
 import gc
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import cast
 
 from tlspcap import rows
 from tlspcap.errors import CaptureError
+from tlspcap.file_notes import FileReading, Refused, write_notes
 from tlspcap.selection import Selection
 from tlspcap.tables import Builder
-from tlspcap.tls.dialogue import Refusal
+from tlspcap.tls.account import Account
 from tlspcap.tls.handshake import Follower
-from tlspcap.transport import Conversation, Data, Event
+from tlspcap.transport import FRAME_BITS, Conversation, Event
 from tlspcap.wire import packets
+from tlspcap.wire.blocks import IDLE
 from tlspcap.wire.columns import AddressBook, FileFacts, Segments
-from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, open_capture
-from tlspcap.wire.flows import FlowFacts, Flows
+from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, Opened, open_capture
+from tlspcap.wire.flows import Flows
+from tlspcap.wire.fragments import Fragments
 from tlspcap.wire.undecided import Sample
 
 DIGEST_SEGMENTS = 1  # the first segment of a file stands for it in ids; more would differ where a file is cut short
-STEP_BACK = 1_000_000  # ns; queues of one network card may differ by less
-MAX_REFUSED = 1_000  # requests for TLS that were declined, of which there is a note
-TOP = 5  # ports and kinds of packets named where there is no TLS
+OVERLAP = 1_000_000_000  # ns that a file may begin before the end of the one before, and still go on with it
+LONGEST_PAUSE = IDLE  # ns; behind it no conversation is still open
 Progress = Callable[[str, int], None]  # file name, bytes read since the last call
 
 
@@ -35,30 +40,14 @@ Progress = Callable[[str, int], None]  # file name, bytes read since the last ca
 class Job:
     """What to read, and how."""
 
-    captures: tuple[CaptureInput, ...]
+    captures: tuple[CaptureInput, ...]  # in order of `starts`
+    starts: tuple[int | None, ...]  # ns, the time of each one's first packet, where it was looked at
     timeout: int  # ns
     select: Selection | None = None
     tables: tuple[str, ...] | None = None
     chunk_bytes: int = CHUNK_BYTES
     tolerant: bool = False  # leave out captures that cannot be read, and say which, instead of raising
     share: tuple[int, int] = (0, 1)  # of the conversations, those whose number is this one modulo that one
-
-
-@dataclass(slots=True)
-class FileReading:
-    """What is known of one file when it is read."""
-
-    facts: FileFacts
-    flows: FlowFacts
-    servers: dict[int, tuple[str, int]]  # address and port that each sample of `flows` was sent to
-    refused: "Refused"  # requests for TLS that were declined
-    handshakes: int = 0  # found in it, selected or not
-
-    def merge(self, other: "FileReading") -> None:
-        """Take over what another share saw of the same file."""
-        self.handshakes += other.handshakes
-        self.refused.merge(other.refused)
-        self.flows.conflicts = sorted({*self.flows.conflicts, *other.flows.conflicts})
 
 
 @dataclass(slots=True)
@@ -82,7 +71,7 @@ class Partial:
     def write_notes(self) -> None:
         """Write the notes that belong to no handshake."""
         for file in self.files:
-            _write_notes(self.builder, file)
+            write_notes(self.builder, file)
 
 
 def work(job: Job, size: int | None = None, progress: Progress | None = None) -> Iterator[Partial]:
@@ -92,15 +81,16 @@ def work(job: Job, size: int | None = None, progress: Progress | None = None) ->
     """
     reader = _Reader(job, progress)
     with _paused_collector():
-        for capture in job.captures:
+        for capture, start in zip(job.captures, job.starts, strict=True):
             try:
-                for _ in reader.chunks(capture):
+                for _ in reader.chunks(capture, start):
                     if size is not None and len(reader.builder) >= size:
                         yield Partial(reader.renew())
             except CaptureError as error:
                 if not job.tolerant:
                     raise
                 reader.unreadable.append(error)
+        reader.finish()
         yield Partial(reader.builder, True, reader.files, reader.unreadable)
 
 
@@ -125,35 +115,96 @@ class _Reader:
         self.unreadable: list[CaptureError] = []
         self._job = job
         self._progress = progress
-        self._refused = Refused()
+        self._run: _Run | None = None
 
     def renew(self) -> Builder:
         """Begin a new piece; return the builder of the old one."""
         full, self.builder = self.builder, self.builder.successor()
         return full
 
-    def chunks(self, capture: CaptureInput) -> Iterator[None]:
-        """Read one file; stop for the caller behind every chunk."""
-        self._found, self._refused = 0, Refused()
+    def chunks(self, capture: CaptureInput, start: int | None) -> Iterator[None]:
+        """Read one file, whose first packet is of that time if it is known; stop for the caller behind every chunk."""
         with open_capture(capture) as opened:
-            facts, book = FileFacts(opened.name), AddressBook()
-            flows, identity = Flows(opened.name, book, share=self._job.share), _Identity()
-            told = 0
-            for segments in packets.segments(opened, facts, book, chunk_bytes=self._job.chunk_bytes):
-                identity.take(segments)
-                for conversation, events in flows.take(segments):
-                    self._follow(conversation, events, flows, identity)
-                if self._progress is not None:
-                    self._progress(facts.name, facts.captured_bytes - told)
-                    told = facts.captured_bytes
+            run, facts = self._run_for(opened.name, start), FileFacts(opened.name)
+            for _ in run.read(opened, facts, self._progress):
                 yield
-            for conversation, events in flows.finish():
-                self._follow(conversation, events, flows, identity)
-        summary = flows.summary()
-        servers = {sample.number: _receiver(flows, sample) for sample in summary.samples}
-        self.files.append(FileReading(facts, summary, servers, self._refused, self._found))
+            run.facts[-1] = facts
 
-    def _follow(self, conversation: Conversation, events: Iterable[Event], flows: Flows, identity: "_Identity") -> None:
+    def finish(self) -> None:
+        """End what is still open, and what is known of the files."""
+        if self._run is not None:
+            self.files += self._run.finish()
+            self._run = None
+
+    def _run_for(self, name: str, start: int | None) -> "_Run":
+        """The run that a file belongs to: that of the files before where it goes on with them, else a new one."""
+        before = self._run
+        if before is not None and before.goes_on(start):
+            before.next_file(name, cast(int, start))
+            return before
+        self.finish()
+        clock = before.flows.clock if before is not None and start is not None else 0
+        self._run = _Run(self._job, lambda: self.builder, name, max(0, clock - (start or 0)))
+        return self._run
+
+
+class _Run:
+    """Files that go on with one another, as one stream of packets: mostly one, or those that tcpdump -C or -G wrote.
+
+    A file goes on with those before if its first packet is of a time that is neither before their end nor long after
+    it. What lasts longer than the time-out between two files is not taken for silence: nobody may have recorded.
+    """
+
+    def __init__(self, job: Job, builder: Callable[[], Builder], name: str, overlap: int) -> None:
+        self._book = AddressBook()
+        self.flows = Flows(name, self._book, share=job.share)
+        self.facts: list[FileFacts | None] = [None]  # of each file, once it was read
+        self._job, self._builder, self._overlap = job, builder, overlap
+        self._fragments = Fragments()
+        self._identities = [_Identity()]
+        self._pauses: list[int] = []  # ns, the clock before each time in which nobody may have recorded
+        self._touched: Counter[int] = Counter()  # handshakes by each file that holds some of their packets
+        self._refused: defaultdict[int, Refused] = defaultdict(Refused)
+
+    def goes_on(self, start: int | None) -> bool:
+        """Whether a file whose first packet is of that time goes on with this run."""
+        return start is not None and self.flows.clock - OVERLAP <= start <= self.flows.clock + LONGEST_PAUSE
+
+    def next_file(self, name: str, start: int) -> None:
+        """Go on with a file."""
+        if start - self.flows.clock > self._job.timeout:
+            self._pauses.append(self.flows.clock)
+        self.flows.next_file(name)
+        self.facts.append(None)
+        self._identities.append(_Identity())
+
+    def read(self, opened: Opened, facts: FileFacts, progress: Progress | None) -> Iterator[None]:
+        """Read the present file; stop for the caller behind every chunk."""
+        told, chunk_bytes = 0, self._job.chunk_bytes
+        found = packets.segments(opened, facts, self._book, fragments=self._fragments, chunk_bytes=chunk_bytes)
+        for segments in found:
+            self._identities[-1].take(segments)
+            for conversation, events in self.flows.take(segments):
+                self._follow(conversation, events)
+            if progress is not None:
+                progress(facts.name, facts.captured_bytes - told)
+                told = facts.captured_bytes
+            yield
+
+    def finish(self) -> Iterator[FileReading]:
+        """End what is still open; yield what is known of each file that could be read."""
+        for conversation, events in self.flows.finish():
+            self._follow(conversation, events)
+        read = [facts for facts in self.facts if facts is not None]
+        if read:
+            self._fragments.finish(read[-1])
+        for index, (facts, flows) in enumerate(zip(self.facts, self.flows.summaries(), strict=True)):
+            if facts is not None:
+                servers = {sample.number: self._receiver(sample) for sample in flows.samples}
+                overlap = 0 if index else self._overlap
+                yield FileReading(facts, flows, servers, self._refused[index], self._touched[index], overlap)
+
+    def _follow(self, conversation: Conversation, events: Iterable[Event]) -> None:
         follower = conversation.follower
         if not isinstance(follower, Follower):
             follower = conversation.follower = Follower(conversation)
@@ -165,49 +216,29 @@ class _Reader:
             follower.finish()
             conversation.follower = None
             if follower.account is not None:
-                clock = conversation.until or flows.clock
-                done = rows.finish(follower.account, clock, self._job.timeout, identity.digest())
-                self.builder.add(done, self._job.select)
-                self._found += 1
+                self._add(follower.account)
             elif follower.refusal is not None:
-                self._refused.add(conversation, follower.refusal)
+                self._refused[follower.refusal.data.frame >> FRAME_BITS].add(conversation, follower.refusal)
 
+    def _add(self, account: Account) -> None:
+        """Judge a handshake that is over, and hand it on."""
+        conversation, file = account.conversation, account.hello_first.frame >> FRAME_BITS
+        clock = self._watched(conversation)
+        done = rows.finish(account, clock, self._job.timeout, self._identities[file].digest())
+        self._builder().add(done, self._job.select)
+        self._touched.update({conversation.first_frame >> FRAME_BITS, *conversation.places})
 
-class Refused:
-    """Conversations in which a request for TLS was declined and no hello came: those with the lowest numbers."""
+    def _watched(self, conversation: Conversation) -> int:
+        """Until when a conversation was watched: its end, the run's, or a pause behind its last packet."""
+        pause = bisect_left(self._pauses, conversation.last_time)
+        clock = conversation.until or self.flows.clock
+        return min([clock, *self._pauses[pause : pause + 1]])
 
-    def __init__(self) -> None:
-        self.count = 0  # of all
-        self._notes: dict[int, tuple[str, Data]] = {}
-
-    def add(self, conversation: Conversation, refusal: Refusal) -> None:
-        """Take one conversation."""
-        asking, asked = conversation.side(refusal.side), conversation.side(1 - refusal.side)
-        who = f"{_place(asking.address, asking.port)} to {_place(asked.address, asked.port)}"
-        self.count += 1
-        self._notes[conversation.number] = (f"{who}: {refusal.words}", refusal.data)
-        self._limit(2 * MAX_REFUSED)
-
-    def merge(self, other: "Refused") -> None:
-        """Take over what another share of the same file found."""
-        self.count += other.count
-        self._notes |= other._notes
-        self._limit(2 * MAX_REFUSED)
-
-    def notes(self) -> list[tuple[int, tuple[str, Data]]]:
-        """What to note, by conversation number."""
-        self._limit(MAX_REFUSED)
-        return sorted(self._notes.items())
-
-    def _limit(self, most: int) -> None:
-        if len(self._notes) > most:
-            self._notes = dict(sorted(self._notes.items())[:MAX_REFUSED])
-
-
-def _place(address: bytes, port: int) -> str:
-    """Address and port as one word."""
-    text = rows.address(address)
-    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
+    def _receiver(self, sample: Sample) -> tuple[str, int]:
+        """Address and port that a conversation's first speaker spoke to."""
+        opener, other = self.flows.endpoints(sample.number)
+        address, port = opener if sample.side else other
+        return rows.address(address), port
 
 
 class _Identity:
@@ -227,67 +258,3 @@ class _Identity:
     def digest(self) -> bytes:
         """The digest of what was taken."""
         return self._hash.digest()
-
-
-def _receiver(flows: Flows, sample: Sample) -> tuple[str, int]:
-    """Address and port that a conversation's first speaker spoke to."""
-    opener, other = flows.endpoints(sample.number)
-    address, port = opener if sample.side else other
-    return rows.address(address), port
-
-
-# -- notes that belong to no handshake ----------------------------------------------------------------------------
-
-
-def _write_notes(builder: Builder, file: FileReading) -> None:
-    facts, flows = file.facts, file.flows
-    if facts.stopped_at is not None:
-        builder.note("truncated_file", f"reading stopped at byte {facts.stopped_at}: {facts.stopped_why}", facts.name)
-    if facts.cut_packets:
-        detail = f"{facts.cut_packets} of {facts.packets} packets were cut by the snapshot length; record with -s 0"
-        builder.note("cut_packets", detail, facts.name)
-    for reason, count in sorted(facts.unread.items()):
-        builder.note("unreadable_packets", f"{count} of {facts.packets} packets: {reason}", facts.name)
-    if flows.stepped_back > STEP_BACK:
-        detail = f"packet times run backwards, by up to {flows.stepped_back / 1e9:.3f} s; durations may be wrong"
-        builder.note("clock_stepped_back", detail, facts.name)
-    if facts.conflicting_fragments:
-        detail = f"fragments of {facts.conflicting_fragments} IP packets overlap in different bytes"
-        builder.note("conflicting_fragments", f"{detail}; the first seen were used", facts.name)
-    for number, _, frame in flows.conflicts:
-        detail = "a segment was sent again with other bytes; the first seen were used"
-        builder.note("conflicting_retransmission", detail, facts.name, stream=number, frame=frame)
-    for sample in flows.samples:
-        _note_sample(builder, file, sample)
-    for number, (detail, data) in file.refused.notes():
-        builder.note("starttls_refused", detail, facts.name, stream=number, frame=data.frame, time=data.time)
-    if file.refused.count > MAX_REFUSED:
-        detail = f"{file.refused.count} requests for TLS were declined; there is a note of the first {MAX_REFUSED}"
-        builder.note("cap_reached", detail, facts.name)
-    if flows.dismissed_early:
-        detail = f"{flows.dismissed_early} conversations were dismissed undecided: too many waited at once"
-        builder.note("cap_reached", detail, facts.name)
-    if not file.handshakes:
-        builder.note("no_tls", _what_instead(facts, flows), facts.name)
-
-
-def _note_sample(builder: Builder, file: FileReading, sample: Sample) -> None:
-    """Note a conversation without a hello that speaks records of TLS, or HTTP to a server that speaks TLS."""
-    where = {"stream": sample.number, "frame": sample.frame, "time": sample.time}
-    if sample.speaks == "records":
-        detail = "TLS records, but no hello was captured: joined in mid-stream"
-        builder.note("tls_without_hello", detail, file.facts.name, **where)
-    elif file.servers[sample.number] in builder.servers:
-        detail = "plain HTTP to a server that speaks TLS on this port"
-        builder.note("http_on_tls_port", detail, file.facts.name, **where)
-
-
-def _what_instead(facts: FileFacts, flows: FlowFacts) -> str:
-    """What a file without a handshake holds."""
-    kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.most_common(TOP)) or "none readable"
-    ports = ", ".join(f"{port} ({count})" for port, count in flows.ports.most_common(TOP)) or "none"
-    cut = f"; {facts.cut_packets} packets were cut by the snapshot length" if facts.cut_packets else ""
-    return (
-        f"no TLS handshake found; {facts.packets} packets ({kinds}), {flows.conversations} TCP conversations, "
-        f"top server ports: {ports}{cut}"
-    )

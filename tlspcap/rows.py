@@ -44,8 +44,8 @@ def finish(account: Account, clock: int, timeout: int, digest: bytes) -> Finishe
     `clock` is the largest time in the capture, `timeout` the silence that counts, both in ns; `digest` stands for the
     file's first packets.
     """
-    conversation, seen = account.conversation, evidence(account, clock, timeout)
-    key = f"tcp {conversation.number} {account.ordinal} {account.hello_first.time}"
+    first, seen = account.hello_first, evidence(account, clock, timeout)
+    key = f"tcp {account.conversation.place(first.frame).stream} {account.ordinal} {first.time}"
     return Finished(blake2b(digest + key.encode(), digest_size=8).hexdigest(), account, judge(seen), seen.flight)
 
 
@@ -66,8 +66,9 @@ def handshake_row(done: Finished) -> Row:
     account, verdict = done.account, done.verdict
     conversation, first = account.conversation, account.hello_first
     client, server = conversation.side(account.client.number), conversation.side(account.server.number)
+    capture, stream, _ = conversation.place(first.frame)
     return {
-        "id": done.id, "capture": conversation.capture, "transport": "tcp", "stream": conversation.number,
+        "id": done.id, "capture": capture, "transport": "tcp", "stream": stream,
         "frame": first.frame, "time": first.time,
         "client_ip": address(client.address), "server_ip": address(server.address),
         "client_port": client.port, "server_port": server.port, "starttls": account.starttls,
@@ -305,11 +306,11 @@ def alert_rows(done: Finished) -> Iterator[Row]:
 
 
 def _alert_row(done: Finished, alert: SeenAlert, *, encrypted: bool) -> Row:
-    conversation, end = done.account.conversation, done.verdict.end
+    (capture, stream, _), end = done.account.conversation.place(alert.data.frame), done.verdict.end
     established = done.verdict.outcome is Outcome.ESTABLISHED
     after = established and (end is None or alert.data.frame > end.frame)
     return {
-        "id": done.id, "capture": conversation.capture, "transport": "tcp", "stream": conversation.number,
+        "id": done.id, "capture": capture, "transport": "tcp", "stream": stream,
         "frame": alert.data.frame, "time": alert.data.time, "sender": alert.sender,
         "level": None if alert.level is None else LEVELS.get(alert.level),
         "description": None if alert.code is None else names.alert_name(alert.code),
@@ -336,8 +337,9 @@ def note_rows(done: Finished) -> Iterator[Row]:
     """The rows of the `notes` table that belong to one handshake."""
     conversation = done.account.conversation
     for kind, at, detail in _odd(done.account, done.verdict):
+        capture, stream, _ = conversation.place(at.frame)
         yield {
-            "id": done.id, "capture": conversation.capture, "transport": "tcp", "stream": conversation.number,
+            "id": done.id, "capture": capture, "transport": "tcp", "stream": stream,
             "frame": at.frame, "time": at.time, "kind": kind, "detail": detail,
         }  # fmt: skip
 

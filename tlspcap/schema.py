@@ -32,6 +32,7 @@ NOTE_KINDS = {
     "cut_packets": "packets of which the capture holds only the beginning (snapshot length), with their count",
     "truncated_file": "the file ends inside a packet, or holds bytes that are no packet; says the byte offset",
     "cap_reached": "a bound on buffers or counts was reached; says which",
+    "files_overlap": "a file begins before the one before it ends: handshakes across them are not joined",
     "clock_stepped_back": "packet times that run backwards within the file",
     "bad_message": "a handshake message or record that does not parse",
     "unexpected_message": "a message that the RFC's message flow does not allow at that place",

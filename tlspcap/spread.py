@@ -25,6 +25,7 @@ from tlspcap.reading import Job, Partial, Progress, work
 from tlspcap.selection import Selection
 from tlspcap.wire.columns import FileFacts
 from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, sources
+from tlspcap.wire.rotation import in_order
 
 SECOND = 1_000_000_000
 WORTH_SPREADING = 64 << 20  # bytes of capture; starting a process takes as long as reading some 20 MB
@@ -51,7 +52,7 @@ def read_tables(
     chunk_bytes: int = CHUNK_BYTES,
     progress: Progress | None = None,
 ) -> Reading:
-    """Read captures, one after the other, into tables (see `tlspcap.read`)."""
+    """Read captures into tables (see `tlspcap.read`)."""
     job, missing = _job(source, timeout, select, tables, chunk_bytes, skip_unreadable)
     pieces = _pieces(job, processes(job.captures, jobs), None, progress)
     whole = next(pieces)
@@ -96,7 +97,10 @@ def _job(
     names = None if tables is None else tuple(tables)
     captures, missing = _found(source) if tolerant else (sources(source), [])
     captures = list({_identity(capture): capture for capture in captures}.values())  # a file given twice is read once
-    return Job(tuple(captures), round(timeout * SECOND), select, names, chunk_bytes, tolerant), missing
+    ordered = in_order(captures, tolerant)
+    starts = tuple(start for _, start in ordered)
+    captures = [capture for capture, _ in ordered]
+    return Job(tuple(captures), starts, round(timeout * SECOND), select, names, chunk_bytes, tolerant), missing
 
 
 def _identity(capture: CaptureInput) -> object:

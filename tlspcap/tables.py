@@ -13,7 +13,7 @@ from tlspcap.rows import Finished, Row
 from tlspcap.schema import TABLES, Column, Table
 from tlspcap.selection import Selection
 from tlspcap.tls import certificates
-from tlspcap.transport import Data
+from tlspcap.transport import FRAME_MASK, Data
 
 MAX_SNIS = 100  # distinct names kept per certificate
 
@@ -137,6 +137,7 @@ class Builder:
         """Build the tables, handshakes numbered from `first` in order of time, then frame."""
         handshakes = self._columns["handshakes"].frame()
         handshakes = handshakes.sort_values(["time", "frame"], kind="stable", ignore_index=True)
+        handshakes["frame"] &= FRAME_MASK  # only now: the order is by file, then packet
         handshakes.index = pd.RangeIndex(first, first + len(handshakes), name="handshake")
         numbers = dict(zip(handshakes["id"], handshakes.index, strict=True))
         frames = {"handshakes": handshakes}
@@ -154,6 +155,8 @@ def _numbered(table: Table, frame: pd.DataFrame, numbers: Mapping[str, int]) -> 
     """Fill in `handshake` where a table has it, and put its rows in the order of the handshakes."""
     if "handshake" not in table.names:
         return frame.rename_axis(table.index) if table.index else frame
+    if "frame" in frame:
+        frame["frame"] &= FRAME_MASK
     found = pd.Series([numbers.get(key) for key in frame["id"].tolist()], dtype="Int64")
     frame.insert(table.names.index("handshake"), "handshake", found)
     frame = frame.sort_values("handshake", kind="stable", ignore_index=True)

@@ -10,13 +10,23 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 UNKNOWN = -1  # an ACK number that was not seen
+FRAME_BITS = 40  # the low bits of a frame: its packet number; above them stands which of several files it is in
+FRAME_MASK = (1 << FRAME_BITS) - 1
+
+
+class Place(NamedTuple):
+    """Where a packet is, as Wireshark would name it."""
+
+    capture: str  # name of the file, as given
+    stream: int  # tcp.stream of its conversation in that file
+    frame: int  # packet number in that file, from 1
 
 
 class Data(NamedTuple):
     """Bytes of one side, in order, each given once: the part of one packet's payload that is new."""
 
     side: int
-    frame: int  # packet number in its capture, from 1
+    frame: int  # packet number in its file, from 1; above FRAME_BITS, the file's number among rotated ones
     time: int  # ns since 1970, UTC, of that packet
     offset: int  # of payload[0] in its side's stream; 0 is the byte after the SYN
     payload: bytes
@@ -74,8 +84,8 @@ class Conversation:
     in the event; here is what was true of all packets, once the conversation is over.
     """
 
-    number: int  # Wireshark's tcp.stream for the same file
-    capture: str  # name of the file that holds its first packet, as given
+    number: int  # counted from 0 over all files that are read as one; in the first, Wireshark's tcp.stream
+    capture: str  # name of the first of those files, as given
     opener: Endpoint
     other: Endpoint
     first_frame: int
@@ -89,8 +99,13 @@ class Conversation:
     done: bool = False  # set by the consumer: no more bytes are wanted (see `wire.flows`)
     over: bool = False  # set by wire: no further event will come
     until: int = 0  # ns, the capture's clock where it ended by time or was replaced; 0: at the end of the capture
+    places: dict[int, tuple[str, int]] = field(default_factory=dict)  # of later files: name, and tcp.stream there
     follower: object = field(default=None, repr=False)  # the consumer's own state, kept here for it
 
     def side(self, number: int) -> Endpoint:
         """The endpoint behind a side number."""
         return self.other if number else self.opener
+
+    def place(self, frame: int) -> Place:
+        """Say where a packet of the conversation is."""
+        return Place(*self.places.get(frame >> FRAME_BITS, (self.capture, self.number)), frame & FRAME_MASK)

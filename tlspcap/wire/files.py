@@ -166,7 +166,7 @@ def sources(capture: CaptureInput | Iterable[CaptureInput]) -> list[CaptureInput
     """List the captures behind what a caller gave: a path, a glob, a folder, "-", an open binary file, or a list.
 
     A folder gives the captures directly in it, by content, whatever their names. Globs and folders are ordered by
-    name, numbers by value, which is the order of tcpdump's rotated files. Raises CaptureError where there is none.
+    name, numbers by value. Raises CaptureError where there is none.
     """
     if isinstance(capture, str | Path):
         return list(_sources_of_path(str(capture)))
@@ -188,7 +188,7 @@ def _sources_of_path(path: str) -> Iterator[CaptureInput]:
     elif _exists(path, "exists"):  # a named pipe or another device
         yield path
     elif matches := [match for match in glob.glob(path, recursive=True) if _exists(match, "is_file")]:
-        yield from sorted(matches, key=_natural)
+        yield from sorted(matches, key=natural)
     elif glob.has_magic(path):
         raise CaptureError(f"{path}: no file matches; check the pattern")
     else:
@@ -205,7 +205,7 @@ def _exists(path: str, question: str) -> bool:
 
 def _captures_in(folder: str) -> list[str]:
     try:
-        files = sorted((str(entry) for entry in Path(folder).iterdir() if entry.is_file()), key=_natural)
+        files = sorted((str(entry) for entry in Path(folder).iterdir() if entry.is_file()), key=natural)
     except OSError as error:
         raise CaptureError(f"{folder}: {error.strerror}; check its permissions") from error
     captures = [path for path in files if _is_capture(path)]
@@ -224,7 +224,7 @@ def _is_capture(path: str) -> bool:
     return bytes(head) in PCAP_MAGICS or bytes(head) == PCAPNG_MAGIC
 
 
-def _natural(path: str) -> list[tuple[int, str]]:
+def natural(path: str) -> list[tuple[int, str]]:
     """Order a name's digits by value: cap.pcap9 before cap.pcap10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", path)]
 

@@ -1,7 +1,8 @@
-"""TCP segments of a capture file, chunk after chunk -> one Conversation, with its events, for each that speaks TLS.
+"""TCP segments of captures, chunk after chunk -> one Conversation, with its events, for each that speaks TLS.
 
 Every packet gets its conversation number (`numbering`); conversations wait until a hello shows that they are TLS
-(`undecided`); those are followed (`streams`), the others only counted. Results do not depend on where chunks end.
+(`undecided`); those are followed (`streams`), the others only counted. Results do not depend on where chunks end, nor
+where one file ends and the next goes on, but for the numbers that packets and conversations have in each file.
 """
 
 from collections import Counter
@@ -12,18 +13,18 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tlspcap.transport import Conversation, Endpoint, Event
+from tlspcap.transport import FRAME_BITS, FRAME_MASK, Conversation, Endpoint, Event
 from tlspcap.wire.beginnings import Beginning, beginnings
-from tlspcap.wire.blocks import LINGER, Blocks, block_of
+from tlspcap.wire.blocks import FRAME, LINGER, STREAM, Blocks, block_of
 from tlspcap.wire.columns import QUOTED, AddressBook, Bytes, Int64, Segments
-from tlspcap.wire.hello import Mask
 from tlspcap.wire.numbering import PORT_BITS, PORT_MASK, Numbered, Numbering
 from tlspcap.wire.streams import Streams
 from tlspcap.wire.undecided import FOLLOWED, OVER, Sample, Undecided
 
 __all__ = ["LINGER", "Conflict", "FlowFacts", "Flows"]
 
-MAX_CONFLICTS = 1_000  # conflicts kept
+MAX_CONFLICTS = 1_000  # conflicts kept of each file
+TOP_PORTS = 5  # servers' ports kept of each file
 TOGETHER = 256  # conversations whose beginnings are found at once
 
 
@@ -32,20 +33,21 @@ class Conflict(NamedTuple):
 
     number: int  # conversation number
     side: int
-    frame: int  # the first packet that did
+    stream: int  # number of the conversation in its file
+    frame: int  # the first packet that did, counted in its file
 
 
 @dataclass(slots=True)
 class FlowFacts:
     """What is known of the conversations of one capture file as a whole."""
 
+    capture: str  # name of the file
     segments: int = 0  # TCP segments
     payload: int = 0  # their payload bytes on the wire
     stepped_back: int = 0  # ns, the most that a segment's time lies before the largest one so far
     conversations: int = 0
-    tls: int = 0  # conversations found by a hello, or by a dialogue that may lead to one
-    ports: Counter[int] = field(default_factory=Counter)  # all but those found by a hello, by the server's port
-    samples: list[Sample] = field(default_factory=list)  # of them, those that speak HTTP or records of TLS
+    ports: Counter[int] = field(default_factory=Counter)  # of them, by the server's port: the most common ones
+    samples: list[Sample] = field(default_factory=list)  # conversations that speak HTTP or records of TLS
     conflicts: list[Conflict] = field(default_factory=list)
     dismissed_early: int = 0  # conversations dismissed undecided because too many packets waited
 
@@ -59,7 +61,7 @@ class _Group(NamedTuple):
 
 
 class Flows:
-    """Finds the TLS conversations of one capture file and puts each one's bytes in order.
+    """Finds the TLS conversations of a capture, one file or several that go on, and puts each one's bytes in order.
 
     >>> from tlspcap.wire.columns import AddressBook
     >>> flows = Flows("example.pcap", AddressBook())
@@ -69,14 +71,20 @@ class Flows:
 
     def __init__(self, capture: str, book: AddressBook, share: tuple[int, int] = (0, 1)) -> None:
         """Number and count all conversations; follow those whose number is share[0] modulo share[1]."""
-        self.capture = capture
         self._share = share
         self.clock = 0  # ns, the largest time of a segment so far
         self._book = book
         self._numbering = Numbering()
+        self._in_file = self._numbering  # as Wireshark would number the conversations of the present file alone
         self._undecided = Undecided()
         self._followed: dict[int, Streams] = {}
-        self._facts = FlowFacts()
+        self._files = [FlowFacts(capture)]
+
+    def next_file(self, capture: str) -> None:
+        """Go on with a file that continues the one before: what is followed is followed on."""
+        self._count_file()
+        self._files.append(FlowFacts(capture))
+        self._in_file = Numbering()
 
     def take(self, segments: Segments) -> Iterator[tuple[Conversation, Iterator[Event]]]:
         """Take the next chunk; yield each TLS conversation it touches, by first row, with the events to consume.
@@ -87,23 +95,32 @@ class Flows:
         """
         if not len(segments):
             return
-        numbered = self._numbering.number(segments)
+        facts = self._files[-1]
+        numbered = self._number(segments)
         clock = np.maximum.accumulate(np.maximum(segments.time, self.clock))
         replacing = {number: int(clock[row]) for number, row in numbered.replaced.items()}
         self._undecided.begin(segments, numbered.begun, clock)
         self.clock = int(clock[-1])
-        self._facts.stepped_back = max(self._facts.stepped_back, int((clock - segments.time).max()))
+        facts.stepped_back = max(facts.stepped_back, int((clock - segments.time).max()))
         segments, numbered, clock = _not_quoted(segments, numbered, clock)
         waited = self._own(self._undecided.look(segments, numbered, clock))
         self._begin(waited)
-        self._facts.segments += len(segments)
-        self._facts.payload += int(segments.length.sum())
+        facts.segments += len(segments)
+        facts.payload += int(segments.length.sum())
         replaced = self._replaced(replacing)
         yield from self._work(segments, numbered, clock, replaced, waited)
         late = [at for at, streams in self._followed.items() if self.clock > streams.deadline]
         for number in late:
             self._followed[number].expire()
         yield from self._end({*late, *(replaced & self._followed.keys())})
+
+    def _number(self, segments: Segments) -> Numbered:
+        """Number a chunk's segments, and mark their frames with the file that they are in."""
+        numbered = self._numbering.number(segments)
+        if self._in_file is not self._numbering:
+            numbered = numbered._replace(stream=self._in_file.number(segments).number)
+            segments.frame += len(self._files) - 1 << FRAME_BITS
+        return numbered
 
     def _replaced(self, replacing: dict[int, int]) -> set[int]:
         """Note on followed conversations that a newer one of the same endpoints ended when that was; return them."""
@@ -116,17 +133,25 @@ class Flows:
         """End what is still open, after the last chunk: yield each conversation with its last events."""
         yield from self._end(list(self._followed))
 
-    def summary(self) -> FlowFacts:
-        """Return what is known so far of all conversations, for notes."""
-        facts, table, state = self._facts, self._numbering.table, self._undecided.table["state"]
-        facts.conversations = table.rows
-        followed = (state == FOLLOWED) | (state == OVER)
-        facts.tls = int(np.count_nonzero(followed))
-        plain = ~followed | self._undecided.table["dialogue"]
-        facts.ports = Counter(dict(zip(*self._server_ports(plain), strict=True)))
-        facts.samples = sorted(self._undecided.samples.values(), key=lambda sample: sample.number)
-        facts.dismissed_early = self._undecided.dismissed_early
-        return facts
+    def summaries(self) -> list[FlowFacts]:
+        """Return what is known so far of the conversations of each file, for notes."""
+        self._count_file()
+        for facts in self._files:
+            facts.samples = []
+        for sample in sorted(self._undecided.samples.values(), key=lambda sample: sample.number):
+            self._files[sample.frame >> FRAME_BITS].samples.append(sample)
+        return self._files
+
+    def _count_file(self) -> None:
+        """Fill in what is known of the conversations of the present file."""
+        facts = self._files[-1]
+        facts.conversations = self._in_file.table.rows
+        _, servers = self._in_file.endpoints(np.arange(facts.conversations))
+        ports, counts = np.unique(servers & PORT_MASK, return_counts=True)
+        most = np.argsort(-counts, kind="stable")[:TOP_PORTS]
+        facts.ports = Counter(dict(zip(ports[most].tolist(), counts[most].tolist(), strict=True)))
+        before = sum(file.dismissed_early for file in self._files[:-1])
+        facts.dismissed_early = self._undecided.dismissed_early - before
 
     def endpoints(self, number: int) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
         """Return address and port of a conversation's opener and of the other side, whether or not it is TLS."""
@@ -152,7 +177,8 @@ class Flows:
         columns = (*ends, table["frame"][numbers], table["time"][numbers])
         for number, opener, other, frame, time in zip(numbers, *(column.tolist() for column in columns), strict=True):
             sides = Endpoint(*self._address(opener)), Endpoint(*self._address(other))
-            self._followed[number] = Streams(Conversation(number, self.capture, *sides, frame, time, time))
+            conversation = Conversation(number, self._files[0].capture, *sides, frame, time, time)
+            self._followed[number] = Streams(conversation)
 
     def _work(
         self, segments: Segments, numbered: Numbered, clock: Int64, replaced: set[int], waited: dict[int, Blocks]
@@ -160,14 +186,25 @@ class Flows:
         """Yield the followed conversations that have rows in a chunk."""
         rows = np.flatnonzero(self._undecided.table["state"][numbered.number] == FOLLOWED)
         rows, groups = _grouped(rows, numbered.number[rows])
-        block = block_of(segments, clock, numbered.side, rows)
+        block = block_of(segments, clock, numbered, rows)
         for some in (groups[at : at + TOGETHER] for at in range(0, len(groups), TOGETHER)):
             begun = _begun(some, block, segments.buffer, waited)
             for number, low, high in some:
                 beginning = begun.get(number)
+                self._place(number, waited.get(number, []), block[:, low:high])
                 low += beginning.rows if beginning else 0
                 parts = [(block[:, low:high], segments.buffer)] if low < high else []
                 yield from self._hand_out(number, waited.get(number, []) + parts, number in replaced, beginning)
+
+    def _place(self, number: int, waited: Blocks, block: Int64) -> None:
+        """Note in which files a conversation's rows lie, and its number in each; what is in one file needs no note."""
+        if self._in_file is self._numbering:
+            return
+        places = self._followed[number].conversation.places
+        for rows in (*(rows for rows, _ in waited), block):
+            files, first = np.unique(rows[FRAME] >> FRAME_BITS, return_index=True)
+            for file, stream in zip(files.tolist(), rows[STREAM, first].tolist(), strict=True):
+                places.setdefault(file, (self._files[file].capture, stream))
 
     def _end(self, numbers: Iterable[int]) -> Iterator[tuple[Conversation, Iterator[Event]]]:
         """Yield conversations that are over, by number, with what they still held."""
@@ -190,14 +227,11 @@ class Flows:
         """Leave only the number of a conversation that is over."""
         del self._followed[number]
         self._undecided.table["state"][number] = OVER
-        room = MAX_CONFLICTS - len(self._facts.conflicts)
-        self._facts.conflicts += [Conflict(number, side, frame) for side, frame in streams.conflicts()][:room]
-
-    def _server_ports(self, chosen: Mask) -> tuple[list[int], list[int]]:
-        """Return the ports of chosen conversations, and how many have each: the opener's peer's port."""
-        _, other = self._numbering.endpoints(np.flatnonzero(chosen))
-        ports, counts = np.unique(other & PORT_MASK, return_counts=True)
-        return ports.tolist(), counts.tolist()
+        for side, frame in streams.conflicts():
+            conflicts = self._files[frame >> FRAME_BITS].conflicts
+            if len(conflicts) < MAX_CONFLICTS:
+                stream = streams.conversation.place(frame).stream
+                conflicts.append(Conflict(number, side, stream, frame & FRAME_MASK))
 
 
 def _begun(groups: list[_Group], block: Int64, buffer: Bytes, waited: dict[int, Blocks]) -> dict[int, Beginning]:
@@ -227,4 +261,4 @@ def _not_quoted(segments: Segments, numbered: Numbered, clock: Int64) -> tuple[S
     real = segments.flags < QUOTED
     if real.all():
         return segments, numbered, clock
-    return segments.of(real), numbered._replace(number=numbered.number[real], side=numbered.side[real]), clock[real]
+    return segments.of(real), numbered.of(real), clock[real]

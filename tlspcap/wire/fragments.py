@@ -80,7 +80,7 @@ def _differs(fragment: Fragment, offset: int, captured: bytes) -> bool:
 
 
 class Fragments:
-    """The fragments of one capture file that wait to be put together."""
+    """The fragments of a capture, one file or several that go on, that wait to be put together."""
 
     def __init__(self) -> None:
         self._waiting: dict[tuple[bytes, bytes, int, int], _Datagram] = {}  # oldest first

@@ -50,9 +50,14 @@ class Numbered(NamedTuple):
     """The conversation of each segment of a chunk, and the conversations that began in it."""
 
     number: Int64  # conversation number of each segment
+    stream: Int64  # Wireshark's tcp.stream of each; another one only in files that go on with the one before
     side: Int64  # 0 where the opener sent it: the SYN's sender, else a SYN-ACK's receiver, else who was seen first
     begun: Int64  # row of the first segment of each conversation that began here, in order of their numbers
     replaced: dict[int, int]  # conversations that a newer one of the same endpoints ended, and the row that began it
+
+    def of(self, rows: Mask) -> "Numbered":
+        """Keep some of the rows."""
+        return self._replace(number=self.number[rows], stream=self.stream[rows], side=self.side[rows])
 
 
 class _Units(NamedTuple):
@@ -107,7 +112,7 @@ class Numbering:
         replaced = self._register([keys[at] for at in pair.tolist()], begun.tolist())
         numbers = number[units.unit]
         side = (from_low != self.table["opener_low"][numbers]).astype(np.int64)
-        return Numbered(numbers, side, begun, replaced)
+        return Numbered(numbers, numbers, side, begun, replaced)
 
     def endpoints(self, numbers: Int64) -> tuple[Int64, Int64]:
         """Return the openers and the other ends of conversations: address number << PORT_BITS | port."""

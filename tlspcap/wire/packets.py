@@ -13,28 +13,37 @@ from tlspcap.wire.links import KNOWN_LINKS
 from tlspcap.wire.pcap import PcapReader
 from tlspcap.wire.pcapng import PcapngReader
 
+PEEK_BYTES = 1 << 16  # read of a file to find its first packet
+
 
 def segments(
-    opened: Opened, facts: FileFacts, book: AddressBook, *, chunk_bytes: int = CHUNK_BYTES
+    opened: Opened,
+    facts: FileFacts,
+    book: AddressBook,
+    *,
+    fragments: Fragments | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[Segments]:
     """Read an opened capture's TCP segments, in file order, one `Segments` a chunk, and fill in the facts on the way.
 
     A chunk's arrays are its own, but their `buffer` is used again for the next chunk. A capture that is cut short or
     damaged gives what can be read before that place, and `facts.stopped_at` says where and why.
+    `fragments` are IP fragments that wait, where files go on with one another; else none wait behind the file's end.
     The window holds `chunk_bytes`, or more where one packet needs it (up to `files.LARGEST_CHUNK`).
 
     Raises NotACapture where the bytes are of no capture format, CaptureError where the file header is cut short, and,
     at the end, UnknownLinkType where not one packet is of a link type that can be read.
     """
-    fragments = Fragments()
+    waiting = Fragments() if fragments is None else fragments
     for packets in reader(opened, facts, chunk_bytes):
         _count(packets, facts)
         found, rest = headers.columns(packets, book, facts)
         if len(rest):
-            found = found.merged(rare.segments(packets, rest.tolist(), book, facts, fragments))
+            found = found.merged(rare.segments(packets, rest.tolist(), book, facts, waiting))
         facts.segments += int(np.count_nonzero(found.flags < QUOTED))
         yield found
-    fragments.finish(facts)
+    if fragments is None:
+        waiting.finish(facts)
     if facts.packets and not facts.links.keys() & KNOWN_LINKS:
         raise _unknown_links(facts)
 
@@ -49,6 +58,16 @@ def reader(opened: Opened, facts: FileFacts, chunk_bytes: int) -> PcapReader | P
     if magic[:4] == PCAPNG_MAGIC:
         return PcapngReader(window, facts)
     raise not_a_capture(opened.name, magic, opened.trouble)
+
+
+def first_time(opened: Opened) -> int | None:
+    """Return the time of a capture's first packet that has one, in ns; None where there is none near its beginning.
+
+    Raises as `segments`, but for UnknownLinkType.
+    """
+    for packets in reader(opened, FileFacts(opened.name), PEEK_BYTES):
+        return int(timed[0]) if len(timed := packets.time[packets.time != 0]) else None
+    return None
 
 
 def _count(packets: Packets, facts: FileFacts) -> None:

@@ -25,6 +25,7 @@ from tlspcap.wire.blocks import (
     SEQ,
     SIDE,
     START,
+    STREAM,
     SYN,
     TIME,
     Blocks,
@@ -173,7 +174,7 @@ class Streams:
     def _follow(self, block: Int64, buffer: memoryview) -> Iterator[Event]:
         """Take rows one by one."""
         conversation, (opener, other), new = self.conversation, self.sides, tuple.__new__
-        for row in zip(*block.tolist(), strict=True):
+        for row in zip(*block[:STREAM].tolist(), strict=True):
             frame, time, clock, side, seq, ack, flags, start, captured, length = row
             if clock > self.deadline:
                 self.over = True

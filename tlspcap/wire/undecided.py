@@ -42,6 +42,7 @@ class Sample:
     """A conversation without a hello that speaks HTTP, or records of TLS, at the start of a segment."""
 
     number: int  # conversation number
+    stream: int  # Wireshark's number of the conversation in the segment's file
     frame: int  # of the segment
     time: int  # ns, of that segment
     side: int  # who sent it
@@ -77,7 +78,6 @@ class Undecided:
             payload=np.int64,
             packets=np.int64,
             split=np.bool_,
-            dialogue=np.bool_,
         )
         self.samples: dict[int, Sample] = {}
         self.dismissed_early = 0  # conversations dismissed because too many packets waited
@@ -104,7 +104,7 @@ class Undecided:
         states = state[rows.numbers][rows.code]
         self._sample(segments, numbered, _early(segments, rows.only(states != FOLLOWED), *passed))
         rest = rows.at[states == UNDECIDED]
-        block = block_of(segments, clock, numbered.side, rest)
+        block = block_of(segments, clock, numbered, rest)
         self.waiting.keep(numbered.number[rest], block, segments.buffer)
         state[[number for number in numbered.replaced if state[number] == UNDECIDED]] = PLAIN
         self._tidy(int(clock.max(initial=0)))
@@ -149,7 +149,6 @@ class Undecided:
         hello_at = self._hello_at(segments, numbered, rows)
         payloads = segments.buffer, segments.start[rows.at], segments.captured[rows.at]
         dialogue_at = _first_rows(rows, begin_dialogue(*payloads))
-        self.table["dialogue"][rows.numbers] = dialogue_at < hello_at
         hello_at = np.minimum(hello_at, dialogue_at)
         before = np.arange(len(rows.at)) < hello_at[rows.code]
         code, count = rows.code[before], len(rows.numbers)
@@ -213,7 +212,8 @@ class Undecided:
             row, number = int(rows[at]), int(of[at])
             if number not in self.samples and len(self.samples) < MAX_SAMPLES:
                 frame, time, side = int(segments.frame[row]), int(segments.time[row]), int(numbered.side[row])
-                self.samples[number] = Sample(number, frame, time, side, "http" if http[at] else "records")
+                where = number, int(numbered.stream[row]), frame
+                self.samples[number] = Sample(*where, time, side, "http" if http[at] else "records")
                 self._unfilled.add(number)
         for row in rows[np.isin(of, list(self._unfilled))].tolist():
             sample, side = self.samples[int(numbered.number[row])], int(numbered.side[row])

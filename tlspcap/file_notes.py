@@ -1,0 +1,147 @@
+"""What is noted of a capture file as a whole, beside its handshakes: what was odd, what could not be read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tlspcap import rows
+from tlspcap.tables import Builder
+from tlspcap.tls.dialogue import Refusal
+from tlspcap.transport import FRAME_MASK, Conversation, Place
+from tlspcap.wire.columns import FileFacts
+from tlspcap.wire.flows import FlowFacts
+from tlspcap.wire.undecided import Sample
+
+STEP_BACK = 1_000_000  # ns; queues of one network card may differ by less
+MAX_REFUSED = 1_000  # requests for TLS that were declined, of which there is a note
+TOP = 5  # kinds of packets named where there is no TLS
+
+
+@dataclass(slots=True)
+class FileReading:
+    """What is known of one file when it is read."""
+
+    facts: FileFacts
+    flows: FlowFacts
+    servers: dict[int, tuple[str, int]]  # address and port that each sample of `flows` was sent to
+    refused: "Refused" = field(default_factory=lambda: Refused())  # requests for TLS that were declined
+    handshakes: int = 0  # of which some packet is in it, selected or not
+    overlap: int = 0  # ns that its first packet lies before the end of the file before: they were read apart
+
+    def merge(self, other: "FileReading") -> None:
+        """Take over what another share saw of the same file."""
+        self.handshakes += other.handshakes
+        self.refused.merge(other.refused)
+        self.flows.conflicts = sorted({*self.flows.conflicts, *other.flows.conflicts})
+
+
+class Refused:
+    """Conversations in which a request for TLS was declined and no hello came: those with the lowest numbers."""
+
+    def __init__(self) -> None:
+        self.count = 0  # of all
+        self._notes: dict[int, tuple[str, Place, int]] = {}
+
+    def add(self, conversation: Conversation, refusal: Refusal) -> None:
+        """Take one conversation."""
+        asking, asked = conversation.side(refusal.side), conversation.side(1 - refusal.side)
+        who = f"{_place(asking.address, asking.port)} to {_place(asked.address, asked.port)}"
+        self.count += 1
+        place = conversation.place(refusal.data.frame)
+        self._notes[conversation.number] = (f"{who}: {refusal.words}", place, refusal.data.time)
+        self._limit(2 * MAX_REFUSED)
+
+    def merge(self, other: "Refused") -> None:
+        """Take over what another share of the same file found."""
+        self.count += other.count
+        self._notes |= other._notes
+        self._limit(2 * MAX_REFUSED)
+
+    def notes(self) -> list[tuple[str, Place, int]]:
+        """What to note, where and when, by conversation number."""
+        self._limit(MAX_REFUSED)
+        return [note for _, note in sorted(self._notes.items())]
+
+    def _limit(self, most: int) -> None:
+        if len(self._notes) > most:
+            self._notes = dict(sorted(self._notes.items())[:MAX_REFUSED])
+
+
+def _place(address: bytes, port: int) -> str:
+    """Address and port as one word."""
+    text = rows.address(address)
+    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
+
+
+# -- notes that belong to no handshake ----------------------------------------------------------------------------
+
+
+def write_notes(builder: Builder, file: FileReading) -> None:
+    """Write the notes of one file that belong to no handshake."""
+    name, flows, refused = file.facts.name, file.flows, file.refused
+    for kind, detail in (*_of_packets(file.facts), *_of_times(file)):
+        builder.note(kind, detail, name)
+    for _, _, stream, frame in flows.conflicts:
+        detail = "a segment was sent again with other bytes; the first seen were used"
+        builder.note("conflicting_retransmission", detail, name, stream=stream, frame=frame)
+    for sample in flows.samples:
+        _note_sample(builder, file, sample)
+    for detail, (capture, stream, frame), time in refused.notes():
+        builder.note("starttls_refused", detail, capture, stream=stream, frame=frame, time=time)
+    for kind, detail in _of_caps(file):
+        builder.note(kind, detail, name)
+    if not file.handshakes:
+        builder.note("no_tls", _what_instead(file.facts, flows), name)
+
+
+def _of_packets(facts: FileFacts) -> Iterator[tuple[str, str]]:
+    """What was not there, or could not be read."""
+    if facts.stopped_at is not None:
+        yield "truncated_file", f"reading stopped at byte {facts.stopped_at}: {facts.stopped_why}"
+    if facts.cut_packets:
+        detail = f"{facts.cut_packets} of {facts.packets} packets were cut by the snapshot length; record with -s 0"
+        yield "cut_packets", detail
+    for reason, count in sorted(facts.unread.items()):
+        yield "unreadable_packets", f"{count} of {facts.packets} packets: {reason}"
+    if facts.conflicting_fragments:
+        detail = f"fragments of {facts.conflicting_fragments} IP packets overlap in different bytes"
+        yield "conflicting_fragments", f"{detail}; the first seen were used"
+
+
+def _of_times(file: FileReading) -> Iterator[tuple[str, str]]:
+    """What is odd about the times of packets."""
+    if file.flows.stepped_back > STEP_BACK:
+        back = file.flows.stepped_back / 1e9
+        yield "clock_stepped_back", f"packet times run backwards, by up to {back:.3f} s; durations may be wrong"
+    if file.overlap:
+        seconds = file.overlap / 1e9
+        yield "files_overlap", f"it begins {seconds:.3f} s before the end of the file before; the two were read apart"
+
+
+def _of_caps(file: FileReading) -> Iterator[tuple[str, str]]:
+    """Where more was there than is kept."""
+    if (count := file.refused.count) > MAX_REFUSED:
+        yield "cap_reached", f"{count} requests for TLS were declined; there is a note of the first {MAX_REFUSED}"
+    if count := file.flows.dismissed_early:
+        yield "cap_reached", f"{count} conversations were dismissed undecided: too many waited at once"
+
+
+def _note_sample(builder: Builder, file: FileReading, sample: Sample) -> None:
+    """Note a conversation without a hello that speaks records of TLS, or HTTP to a server that speaks TLS."""
+    where = {"stream": sample.stream, "frame": sample.frame & FRAME_MASK, "time": sample.time}
+    if sample.speaks == "records":
+        detail = "TLS records, but no hello was captured: joined in mid-stream"
+        builder.note("tls_without_hello", detail, file.facts.name, **where)
+    elif file.servers[sample.number] in builder.servers:
+        detail = "plain HTTP to a server that speaks TLS on this port"
+        builder.note("http_on_tls_port", detail, file.facts.name, **where)
+
+
+def _what_instead(facts: FileFacts, flows: FlowFacts) -> str:
+    """What a file without a handshake holds."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.most_common(TOP)) or "none readable"
+    ports = ", ".join(f"{port} ({count})" for port, count in flows.ports.most_common(TOP)) or "none"
+    cut = f"; {facts.cut_packets} packets were cut by the snapshot length" if facts.cut_packets else ""
+    return (
+        f"no TLS handshake found; {facts.packets} packets ({kinds}), {flows.conversations} TCP conversations, "
+        f"top server ports: {ports}{cut}"
+    )
