@@ -16,7 +16,7 @@ from pathlib import Path
 from recorder import namespace
 from recorder.bench import Bench
 from recorder.pki import Pki
-from recorder.stories import intermittent_alert, mutual_tls, nginx_certificate, old_app, version_cipher_matrix
+from recorder.stories import intermittent_alert, mutual_tls, nginx_certificate, old_app, starttls, version_cipher_matrix
 
 HERE = Path(__file__).resolve().parent
 SEED = 80  # the same order of connections and the same pauses every time
@@ -46,6 +46,7 @@ STORIES = {
     "old-app": Story("old-app.pcap", old_app.ADDRESSES, old_app.run),
     "mutual-tls": Story("mutual-tls.pcapng", mutual_tls.ADDRESSES, mutual_tls.run, key_log=True),
     "nginx-certificate": Story("nginx-certificate.pcap", nginx_certificate.ADDRESSES, nginx_certificate.run),
+    "starttls": Story("starttls.pcap", starttls.ADDRESSES, starttls.run),
 }
 
 

@@ -1,7 +1,9 @@
 """Claims about what is said before the hello: which protocol led to TLS, who asked, and who was told no."""
 
+import json
 import os
 import ssl
+from collections.abc import Callable
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -337,6 +339,21 @@ def test_a_dialogue_always_goes_on(said: list[Turn]) -> None:
         taken = heard.take(Data(side, 1, 1, at[side], words, 0, 1, 0))
         assert 0 < taken <= len(words)
         at[side] += taken
+
+
+def test_real_clients_and_proxies(sample: Callable[[str], Path]) -> None:
+    """What s_client, curl and Python's libraries say gives the protocol of the case; each refusal is a note."""
+    truth = json.loads(sample("starttls.truth.json").read_text())
+    captured = tlspcap.read(sample("starttls.pcap"))
+    cases = {row["client_port"]: row["case"] for row in truth}
+    got = captured.handshakes.set_index("client_port")["starttls"].to_dict()
+    assert got == {port: case.split()[0] for port, case in cases.items() if not case.endswith(", refused")}
+    notes = captured.notes.query("kind == 'starttls_refused'")["detail"].tolist()
+    refused = [(row["client_port"], row["server_port"], row["case"].split(",")[0]) for row in truth[-len(notes) :]]
+    assert [f"{name}, refused" for *_, name in refused] == [one for one in cases.values() if one.endswith(", refused")]
+    for note, (client, server, name) in zip(notes, refused, strict=True):
+        assert note.startswith(f"10.60.0.5:{client} to 10.60.0.10:{server}: ")
+        assert f"({name}) was refused with " in note
 
 
 REFERENCES = {

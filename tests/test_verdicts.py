@@ -86,9 +86,9 @@ def test_the_samples_hold_what_they_are_for() -> None:
 
 def tshark_fields(tshark: str, path: Path, display_filter: str, *fields: str) -> list[list[str]]:
     """What tshark says of the packets that a filter keeps."""
-    # Samples speak TLS on port 80 too, which tshark takes for HTTP unless told. Its SOCKS dissector counts what a proxy
-    # on port 1080 carries as a further conversation, a number that no packet has.
-    told = ["-d", "tcp.port==80,tls", "--disable-protocol", "socks"]
+    # Samples speak TLS on port 80 too, which tshark takes for HTTP unless told, and behind STARTTLS of IRC, which it
+    # does not know.
+    told = ["-d", "tcp.port==80,tls", "-d", "tcp.port==6667,tls"]
     command = [tshark, "-n", "-r", str(path), *told, "-Y", display_filter, "-T", "fields"]
     for field in fields:
         command += ["-e", field]

@@ -22,12 +22,13 @@ def version_of(command: str, *arguments: str) -> str:
 
 @dataclass(frozen=True)
 class Curl:
-    """curl on OpenSSL; `arguments` are its own."""
+    """curl on OpenSSL; `arguments` are its own, `port` is the page's where a proxy stands before it."""
 
     arguments: tuple[str, ...] = ()
     offered: str = "TLS 1.3"
     key_log: Path | None = None
     scheme: str = "https"
+    port: int | None = None
 
     @property
     def stack(self) -> str:
@@ -36,7 +37,7 @@ class Curl:
 
     def connect(self, source: Address, target: Address, sni: str | None) -> Account:
         """Fetch one page from a given address."""
-        host, port = sni or target[0], str(target[1])
+        host, port = sni or target[0], str(self.port or target[1])
         command = [
             "curl",
             "--trace",

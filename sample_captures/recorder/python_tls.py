@@ -150,13 +150,14 @@ class Server:
     """A small HTTP server over TLS in a thread of its own; it keeps its account of every client.
 
     `think` gives the seconds that the server takes before each flight of the handshake, as a server far busier than
-    this one would.
+    this one would. `preface` says what comes before TLS, and whether TLS comes at all.
     """
 
     address: Address
     make_context: ContextFactory
     body: bytes = b'{"status":"ok"}'
     think: Callable[[], float] = lambda: 0.0
+    preface: Callable[[socket.socket], bool] = lambda plain: True
     stack: str = STACK
     _accounts: dict[Address, Account] = field(default_factory=dict)
     _told: threading.Condition = field(default_factory=threading.Condition)
@@ -197,6 +198,8 @@ class Server:
         context = self.make_context()
         account = watch(context, self._take_time)
         try:
+            if not self.preface(plain):
+                return Account()
             with context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False) as tls:
                 self._answer(tls, account)
         except OSError as error:
