@@ -5,12 +5,13 @@ stands is asked of `figures`; what it all means is said by `outcome`.
 """
 
 from tlspcap.tls import figures, flights, names
-from tlspcap.tls.account import CLIENT, SERVER, Account, Oddity, SeenAlert, SeenMessage, SeenRecord, SideAccount
+from tlspcap.tls.account import CLIENT, SERVER, Account, SeenAlert, SeenMessage, SeenRecord, SideAccount
 from tlspcap.tls.causality import Causality
 from tlspcap.tls.cursor import Malformed
 from tlspcap.tls.dialogue import Dialogue, Refusal
 from tlspcap.tls.keeping import keep
 from tlspcap.tls.messages import ServerHello, parse
+from tlspcap.tls.noting import history, odd, step
 from tlspcap.tls.records import (
     ALERT,
     APPLICATION_DATA,
@@ -31,20 +32,10 @@ from tlspcap.transport import Closed, Conversation, Data, Event, Gap
 MAX_RECORDS_AFTER = 64  # records of a side followed behind its Finished
 MAX_RECORDS = 2_000  # records followed at all: a long chain takes some 25, early data more
 MAX_ALERTS = 64
-MAX_ODDITIES = 16
+MAX_GAPS = 16  # of a side
 MAX_TURNS = 4_096  # packets with data whose times are kept
 MAX_HELD = 6  # bytes of a begun hello held while its kind cannot be told: a record header and the message type
 
-# Letters of Zeek's ssl_history (base/protocols/ssl); capitals are the client's.
-HISTORY_LETTERS = {
-    "hello_request": "h", "client_hello": "c", "server_hello": "s", "hello_verify_request": "v",
-    "new_session_ticket": "t", "end_of_early_data": "e", "hello_retry_request": "j", "encrypted_extensions": "o",
-    "certificate": "x", "server_key_exchange": "k", "certificate_request": "r", "server_hello_done": "n",
-    "certificate_verify": "y", "client_key_exchange": "g", "finished": "f", "certificate_url": "w",
-    "certificate_status": "u", "supplemental_data": "a", "key_update": "p", "change_cipher_spec": "i",
-    "alert": "l", "application_data": "d", "heartbeat": "b",
-}  # fmt: skip
-OTHER_MESSAGE = "z"
 LEVELS = (1, 2)  # of alerts: warning, fatal; there are no others (RFC 8446 6)
 SHORTEST_SEALED_ALERT = 18  # bytes: 2, and a MAC of 16
 LONGEST_FINISHED = 112  # bytes, sealed, without random padding: 16, and IV, MAC and padding of CBC with SHA-384
@@ -123,7 +114,7 @@ class Follower:
             self._lose(half, gap)
         if account is None or self.done:
             return
-        if len(half.seen.gaps) < MAX_ODDITIES:
+        if len(half.seen.gaps) < MAX_GAPS:
             half.seen.gaps.append(gap)
         for record in half.reader.gap(gap):
             self._record(account, half, record)
@@ -176,7 +167,7 @@ class Follower:
         self.account = account
         account.starttls, refusal = self._dialogue.spoken(client, data.side), self._dialogue.refusal
         if refusal is not None:
-            _odd(account, "starttls_refused", refusal.data, f"{refusal.words}, and a hello came all the same")
+            odd(account, "starttls_refused", refusal.data, f"{refusal.words}, and a hello came all the same")
         self._halves[client].begin(CLIENT, account.client)
         self._halves[1 - client].begin(SERVER, account.server)
         if kind == SERVER_HELLO:  # the ClientHello was not captured
@@ -193,7 +184,7 @@ class Follower:
         side, role, kind = half.seen, half.role, record.content_type
         if len(account.records) >= MAX_RECORDS:
             self.done = True
-            _odd(account, "cap_reached", record.first, f"more than {MAX_RECORDS} records; the rest was not followed")
+            odd(account, "cap_reached", record.first, f"more than {MAX_RECORDS} records; the rest was not followed")
             return
         if side.finished is not None or (account.is_tls13 and account.server_hello is not None):
             side.after += 1
@@ -210,7 +201,7 @@ class Follower:
         elif kind == ALERT:
             _alerts(account, half, record)
         else:
-            _history(account, role, "heartbeat", record.first)
+            history(account, role, "heartbeat", record.first)
 
     def _handshake(self, account: Account, half: "_Half", record: Record) -> None:
         """Handshake messages in clear; under a NULL cipher those behind the ChangeCipherSpec too."""
@@ -222,14 +213,14 @@ class Follower:
             if null and raw.code == FINISHED:
                 half.seen.finished = half.seen.finished or record
         if half.joiner.oversized:
-            _odd(account, "cap_reached", record.first, "a handshake message too long to be joined was passed over")
+            odd(account, "cap_reached", record.first, "a handshake message too long to be joined was passed over")
 
     def _stray(self, account: Account, role: str, stray: Stray) -> None:
         account.stray, account.stray_sender = stray, role
         if account.server_hello is None and role == SERVER:
             self.done = True  # an answer that is no TLS: nothing later can change that
         else:
-            _odd(account, "bad_message", stray.data, f"bytes of the {role} that are no TLS record, in mid-handshake")
+            odd(account, "bad_message", stray.data, f"bytes of the {role} that are no TLS record, in mid-handshake")
 
     # -- behind the end -----------------------------------------------------------------------------------------
 
@@ -296,15 +287,15 @@ def _alerts(account: Account, half: _Half, record: Record) -> None:
     half.half_alert = content[usable:]
     for index in range(0, usable, 2):
         if len(account.alerts) >= MAX_ALERTS:
-            _odd(account, "cap_reached", record.first, f"more than {MAX_ALERTS} alerts; the rest was not kept")
+            odd(account, "cap_reached", record.first, f"more than {MAX_ALERTS} alerts; the rest was not kept")
             return
         level, code = content[index], content[index + 1]
         if level not in LEVELS:
-            _odd(account, "bad_message", record.first, f"an alert record from the {half.role} that holds no alert")
+            odd(account, "bad_message", record.first, f"an alert record from the {half.role} that holds no alert")
             return
         account.alerts.append(SeenAlert(record.first, half.role, level, code, len(account.records) - 1))
         account.messages.append(SeenMessage(record.first, half.role, "alert", 2, record.version))
-        _history(account, half.role, "alert", record.first)
+        history(account, half.role, "alert", record.first)
 
 
 def _message(account: Account, role: str, raw: RawMessage) -> None:
@@ -312,12 +303,12 @@ def _message(account: Account, role: str, raw: RawMessage) -> None:
     try:
         message = parse(raw.code, raw.body, account.version, account.suite)
     except Malformed as trouble:
-        _odd(account, "bad_message", raw.first, f"{name} from the {role} does not parse: {trouble}")
+        odd(account, "bad_message", raw.first, f"{name} from the {role} does not parse: {trouble}")
     if isinstance(message, ServerHello) and message.is_retry:
         name = "hello_retry_request"
     account.messages.append(SeenMessage(raw.first, role, name, len(raw.body), raw.version))
-    _history(account, role, name, raw.first)
-    _step(account, role, name, raw.first)
+    history(account, role, name, raw.first)
+    step(account, role, name, raw.first)
     if message is not None:
         keep(account, role, message, raw)
 
@@ -328,7 +319,7 @@ def _sealed(account: Account, role: str, side: SideAccount, record: Record) -> N
         may_be_finished = account.server_hello is not None or record.length <= LONGEST_FINISHED
         if side.finished is None and may_be_finished:
             side.finished = record
-            _step(account, role, "finished", record.first)
+            step(account, role, "finished", record.first)
         account.messages.append(SeenMessage(record.first, role, "sealed", record.length, record.version))
     elif record.content_type == ALERT and len(side.sealed_alerts) < MAX_ALERTS:
         side.sealed_alerts.append(SeenAlert(record.first, role, None, None, len(account.records) - 1))
@@ -351,30 +342,6 @@ def _sealed_data(account: Account, role: str, side: SideAccount, record: Record)
 def _change_cipher_spec(account: Account, role: str, side: SideAccount, record: Record) -> None:
     side.change_cipher_spec = side.change_cipher_spec or record
     account.messages.append(SeenMessage(record.first, role, "change_cipher_spec", record.length, record.version))
-    _history(account, role, "change_cipher_spec", record.first)
+    history(account, role, "change_cipher_spec", record.first)
     if not account.is_tls13:  # in TLS 1.3 it only pleases middleboxes and may come anywhere (RFC 8446 D.4)
-        _step(account, role, "change_cipher_spec", record.first)
-
-
-def _step(account: Account, role: str, name: str, data: Data) -> None:
-    """Move a side along the figures; what they do not allow is noted and moves nothing."""
-    side, other = account.side(role), account.server if role == CLIENT else account.client
-    after = figures.TABLE.moves.get((role, side.state, name))
-    if after is None:
-        expected = ", ".join(figures.TABLE.expected[role, side.state]) or "nothing more"
-        _odd(account, "unexpected_message", data, f"{name} from the {role}; expected: {expected}")
-        return
-    side.steps.append(name)
-    side.state = after
-    if role == SERVER:
-        other.state = figures.narrow(other.state, figures.figures_of(after))
-
-
-def _odd(account: Account, kind: str, data: Data, detail: str) -> None:
-    if len(account.oddities) < MAX_ODDITIES and not any(o.kind == kind == "cap_reached" for o in account.oddities):
-        account.oddities.append(Oddity(kind, data, detail))
-
-
-def _history(account: Account, role: str, name: str, data: Data) -> None:
-    letter = HISTORY_LETTERS.get(name, OTHER_MESSAGE)
-    account.history.append((letter.upper() if role == CLIENT else letter, data.time))
+        step(account, role, "change_cipher_spec", record.first)

@@ -1,0 +1,44 @@
+"""What a follower writes down of each message beside its content: the step, the letter of the history, what was odd."""
+
+from tlspcap.tls import figures
+from tlspcap.tls.account import CLIENT, SERVER, Account, Oddity
+from tlspcap.transport import Data
+
+MAX_ODDITIES = 16
+
+# Letters of Zeek's ssl_history (base/protocols/ssl); capitals are the client's.
+HISTORY_LETTERS = {
+    "hello_request": "h", "client_hello": "c", "server_hello": "s", "hello_verify_request": "v",
+    "new_session_ticket": "t", "end_of_early_data": "e", "hello_retry_request": "j", "encrypted_extensions": "o",
+    "certificate": "x", "server_key_exchange": "k", "certificate_request": "r", "server_hello_done": "n",
+    "certificate_verify": "y", "client_key_exchange": "g", "finished": "f", "certificate_url": "w",
+    "certificate_status": "u", "supplemental_data": "a", "key_update": "p", "change_cipher_spec": "i",
+    "alert": "l", "application_data": "d", "heartbeat": "b",
+}  # fmt: skip
+OTHER_MESSAGE = "z"
+
+
+def step(account: Account, role: str, name: str, data: Data) -> None:
+    """Move a side along the figures; what they do not allow is noted and moves nothing."""
+    side, other = account.side(role), account.server if role == CLIENT else account.client
+    after = figures.TABLE.moves.get((role, side.state, name))
+    if after is None:
+        expected = ", ".join(figures.TABLE.expected[role, side.state]) or "nothing more"
+        odd(account, "unexpected_message", data, f"{name} from the {role}; expected: {expected}")
+        return
+    side.steps.append(name)
+    side.state = after
+    if role == SERVER:
+        other.state = figures.narrow(other.state, figures.figures_of(after))
+
+
+def odd(account: Account, kind: str, data: Data, detail: str) -> None:
+    """Keep something for the `notes` table; of reached caps one is enough."""
+    if len(account.oddities) < MAX_ODDITIES and not any(o.kind == kind == "cap_reached" for o in account.oddities):
+        account.oddities.append(Oddity(kind, data, detail))
+
+
+def history(account: Account, role: str, name: str, data: Data) -> None:
+    """Add a message's letter to the history."""
+    letter = HISTORY_LETTERS.get(name, OTHER_MESSAGE)
+    account.history.append((letter.upper() if role == CLIENT else letter, data.time))
