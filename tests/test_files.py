@@ -266,6 +266,17 @@ def test_what_is_no_capture_is_said_with_what_to_try(content: bytes, said: str, 
     assert isinstance(raised.value, NotACapture) == bool(content)
 
 
+@pytest.mark.parametrize("content", [b"]]]]]\0 no capture", gzip.compress(b"\xdf" * 200, 1)[:-2], b"text\0", b"text"])
+def test_what_is_no_capture_is_told_alike_through_any_window(content: bytes) -> None:
+    """How much of a file the window holds makes no difference to the words, packed data that breaks off included."""
+    words = set()
+    for chunk_bytes in (1, 4, 5, 6, 1 << 20):
+        with pytest.raises(NotACapture) as raised:
+            scan(content, chunk_bytes=chunk_bytes)
+        words.add(str(raised.value))
+    assert len(words) == 1
+
+
 def test_callers_mistakes_are_argument_errors() -> None:
     """Something that is no capture at all, a file opened as text, and an empty list say so."""
     with pytest.raises(ArgumentError, match="not a capture: 5"):

@@ -153,7 +153,7 @@ def open_capture(source: CaptureInput) -> Opened:
 
 def not_a_capture(name: str, head: bytes, trouble: str = "") -> NotACapture:
     """Make the error for a file whose first (unpacked) bytes are of no capture format, with what to try."""
-    if trouble or not head:
+    if not head or (trouble and len(head) < HEAD_BYTES):  # behind that, trouble is not what makes it no capture
         return NotACapture(f"{name}: not a packet capture: {trouble or 'nothing is in it'}; try to copy the file again")
     hint = next((hint for magic, hint in _HINTS.items() if head.startswith(magic)), "")
     if not hint and head and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):

@@ -7,7 +7,7 @@ import numpy as np
 from tlspcap.errors import UnknownLinkType
 from tlspcap.wire import headers, rare
 from tlspcap.wire.columns import QUOTED, AddressBook, FileFacts, Packets, Segments
-from tlspcap.wire.files import CHUNK_BYTES, PCAP_MAGICS, PCAPNG_MAGIC, Opened, Window, not_a_capture
+from tlspcap.wire.files import CHUNK_BYTES, HEAD_BYTES, PCAP_MAGICS, PCAPNG_MAGIC, Opened, Window, not_a_capture
 from tlspcap.wire.fragments import Fragments
 from tlspcap.wire.links import KNOWN_LINKS
 from tlspcap.wire.pcap import PcapReader
@@ -51,8 +51,8 @@ def segments(
 def reader(opened: Opened, facts: FileFacts, chunk_bytes: int) -> PcapReader | PcapngReader:
     """Tell the container by its first bytes, and begin to read it: iterating gives `Packets`, chunk by chunk."""
     window = Window(opened, chunk_bytes)
-    window.need(4)
-    magic = bytes(window.raw[: min(window.left, 6)])
+    window.need(HEAD_BYTES)
+    magic = bytes(window.raw[: min(window.left, HEAD_BYTES)])
     if magic[:4] in PCAP_MAGICS:
         return PcapReader(window, facts)
     if magic[:4] == PCAPNG_MAGIC:
