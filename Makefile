@@ -9,13 +9,16 @@ pip    := $(python) -m pip --disable-pip-version-check
 sample := sample_captures/intermittent-alert.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs clean
+.PHONY: help demo test check docs fuzz clean
+
+SECONDS := 30  # of fuzzing, each target
 
 help:
 	@echo "make demo    set up $(VENV) and report on a sample capture"
 	@echo "make test    set up $(VENV) and run ruff, mypy and the tests"
 	@echo "make check   ruff and mypy alone"
 	@echo "make docs    write the generated parts of the documentation anew"
+	@echo "make fuzz    throw hostile bytes at every reader, $(strip $(SECONDS)) seconds each (SECONDS=600: longer)"
 	@echo "make clean   remove $(VENV) and what tools left behind"
 	@echo "Choose the interpreter with PYTHON, as in: make test PYTHON=python3.12"
 
@@ -32,8 +35,14 @@ check: $(VENV)/installed-dev
 docs: $(VENV)/installed-dev
 	PYTHONPATH=tests $(python) docs/generate.py
 
+fuzz: $(VENV)/installed-fuzz
+	@for target in $$(PYTHONPATH=tests $(python) -m fuzz); do \
+	  echo "fuzzing $$target" && PYTHONPATH=tests $(python) -m fuzz $$target \
+	    -verbosity=0 -print_final_stats=1 -max_total_time=$(strip $(SECONDS)) || exit 1; \
+	done
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. Its stamps are older than pyproject.toml when the requirements may have changed; the package itself
@@ -56,4 +65,11 @@ $(VENV)/installed-dev: pyproject.toml | $(VENV)/created
 	@echo "Installing tlspcap with its development tools into $(VENV); the first time takes a minute or two."
 	@$(pip) install --quiet --upgrade 'pip>=25.1'
 	@$(pip) install --quiet --editable . --group dev
+	@touch $@ $(VENV)/installed
+
+# atheris is built for the usual processors only, so that it is no part of the rest.
+$(VENV)/installed-fuzz: pyproject.toml | $(VENV)/created
+	@echo "Installing tlspcap with the fuzzer into $(VENV); the first time takes a minute or two."
+	@$(pip) install --quiet --upgrade 'pip>=25.1'
+	@$(pip) install --quiet --editable . --group fuzz
 	@touch $@ $(VENV)/installed

@@ -1,6 +1,6 @@
 """Builds TCP segments by hand, and runs them through `Flows` in any chunks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from itertools import pairwise
 from types import SimpleNamespace
@@ -63,10 +63,15 @@ def segments(packets: Sequence[Packet], book: AddressBook, first_frame: int = 1)
     return Segments.from_rows(np.frombuffer(bytes(buffer) + b"\0", dtype=np.uint8), rows)
 
 
-def run(packets: Sequence[Packet], cuts: Iterable[int] = (), done_after: int = 0) -> dict[int, list[object]]:
+def run(
+    packets: Sequence[Packet],
+    cuts: Iterable[int] = (),
+    done_after: int = 0,
+    watch: Callable[[Flows], None] = lambda flows: None,
+) -> dict[int, list[object]]:
     """Run packets through `Flows`, cut into chunks; return every event and the last facts of each conversation.
 
-    A conversation is done after so many `Data` events, never by default.
+    A conversation is done after so many `Data` events, never by default. `watch` looks at what is held behind each.
     """
     book = AddressBook()
     flows = Flows("test.pcap", book)
@@ -79,6 +84,7 @@ def run(packets: Sequence[Packet], cuts: Iterable[int] = (), done_after: int = 0
                 story.append((event,))
                 seen = sum(isinstance(entry[0], Data) for entry in story)
                 conversation.done = bool(done_after) and seen >= done_after
+                watch(flows)
             if conversation.over:
                 copied = {field.name: getattr(conversation, field.name) for field in fields(conversation)}
                 copied |= {"opener": replace(conversation.opener), "other": replace(conversation.other)}
