@@ -7,7 +7,8 @@ from fuzz.target import Input
 from tlspcap import rows
 from tlspcap.schema import TABLES
 from tlspcap.tables import Builder
-from tlspcap.tls.handshake import MAX_ALERTS, MAX_ODDITIES, MAX_RECORDS, MAX_TURNS, Follower
+from tlspcap.tls.handshake import MAX_ALERTS, MAX_RECORDS, MAX_TURNS, Follower
+from tlspcap.tls.noting import MAX_ODDITIES
 from tlspcap.transport import Closed, Conversation, Data, Endpoint, Event, Gap
 
 LONGEST = 16_384
