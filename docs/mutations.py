@@ -39,7 +39,8 @@ Said = dict[frozenset[tuple[bytes, int]], list[str]]  # what a program says of e
 
 
 def _ends(row: tuple[str, str, str, str]) -> frozenset[tuple[bytes, int]]:
-    source, source_port, target, target_port = row
+    # in a tunnel there are several addresses of each kind: the last is the innermost
+    source, source_port, target, target_port = (cell.split(",")[-1] for cell in row)
     return frozenset(((ip_address(source).packed, int(source_port)), (ip_address(target).packed, int(target_port))))
 
 
@@ -107,10 +108,11 @@ def ask(mutation: suite.Mutation, path: Path, most: int, pool: ThreadPoolExecuto
     """Give what each program says of each conversation of each mutant of a sample, in a word."""
     for mutant in suite.mutants_of(mutation, suite.recording(path), most):
         with tempfile.NamedTemporaryFile(suffix=".pcap") as file:
-            file.write(mutant.content)
+            file.write(mutant.files[0])
             file.flush()
-            asked = {name: pool.submit(program, Path(file.name)) for name, program in PROGRAMS.items()}
-            ours = suite.answers(mutant.content)
+            programs = {} if mutation.rotates else PROGRAMS  # the others read one file at a time
+            asked = {name: pool.submit(program, Path(file.name)) for name, program in programs.items()}
+            ours = suite.answers(mutant.files)
             said = {name: answer.result() for name, answer in asked.items()}
         for key in mutant.keys:
             ends = ends_of(key)
@@ -127,8 +129,9 @@ def row(mutation: suite.Mutation, most: int, pool: ThreadPoolExecutor) -> str:
     ours = [counts["tlspcap", word] for word in suite.WORDS]
     theirs = [counts["tshark", word] for word in ("equal", "nothing", "changed")]
     equal = counts["ndpi", "equal"]
-    numbers = (sum(ours), *ours, *theirs, equal, sum(ours) - equal)
-    return f"| {mutation.name} | {' | '.join(f'{n:,}' for n in numbers)} |"
+    mine, others = (sum(ours), *ours), (*theirs, equal, sum(ours) - equal)
+    cells = [f"{n:,}" for n in mine] + ["" if mutation.rotates else f"{n:,}" for n in others]
+    return f"| {mutation.name} | {' | '.join(cells)} |"
 
 
 def rule_of_tshark() -> str:

@@ -29,6 +29,7 @@ CAPTURES = sorted(path for path in SAMPLES.iterdir() if path.suffix in (".pcap",
 
 IPV6_BYTES = 16
 EACH = None  # one mutant for every packet of the longest conversation
+CHUNK_BYTES = 1 << 20  # less than by default, since some mutants have thousands of files
 WORDS = ("equal", "less", "unknown", "none", "false")  # of a comparison, from good to bad
 
 
@@ -44,11 +45,16 @@ class Mutation:
     lacks: tuple[str, ...] = ()  # what `completeness` may say of an unknown outcome; empty: nothing is gone
     times: int = 1  # how often each conversation is in a mutant
     ipv6_only: bool = False  # it can be done to IPv6 packets only
+    rotates: bool = False  # a file for every packet
 
     @property
     def repacks(self) -> bool:
         """Whether it only writes the same packets in another way."""
-        return self.write is not mutants.pcap
+        return self.rotates or self.write is not mutants.pcap
+
+    def files(self, packets: list[Packet]) -> tuple[bytes, ...]:
+        """Write packets as capture files."""
+        return tuple(self.write([packet]) for packet in packets) if self.rotates else (self.write(packets),)
 
 
 def _encoded() -> Iterator[Mutation]:
@@ -56,7 +62,7 @@ def _encoded() -> Iterator[Mutation]:
         yield Mutation(name, write=write)
     for name, compress in mutants.COMPRESSIONS.items():
         yield Mutation(name, write=lambda packets, compress=compress: compress(mutants.pcap(packets)))
-    # Rotation, one file a packet, belongs here once a list of files is read as one stream.
+    yield Mutation("a file for every packet", rotates=True)
 
 
 def _wrapped() -> Iterator[Mutation]:
@@ -98,10 +104,10 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 @dataclass(frozen=True)
 class Mutant:
-    """One changed capture: its bytes, and the conversations in it."""
+    """One changed capture: the bytes of its files, and the conversations in it."""
 
     number: int
-    content: bytes
+    files: tuple[bytes, ...]
     keys: tuple[Key, ...]
 
 
@@ -121,7 +127,7 @@ def mutants_of(mutation: Mutation, parts: dict[Key, list[Packet]], most: int = 1
         packets = mutants.merged(after[key] for key in keys)
         if packets:
             packets = packets if mutation.whole is None else mutation.whole(packets, number)
-            yield Mutant(number, mutation.write(packets), keys)
+            yield Mutant(number, mutation.files(packets), keys)
 
 
 # -- answers --------------------------------------------------------------------------------------------------------
@@ -168,9 +174,9 @@ def recording(path: Path) -> dict[Key, list[Packet]]:
     return mutants.conversations(mutants.read_packets(path))
 
 
-def answers(content: bytes) -> dict[Key, list[tuple[Answer, str]]]:
+def answers(files: tuple[bytes, ...]) -> dict[Key, list[tuple[Answer, str]]]:
     """What tlspcap says of each conversation of a capture, and what it says that is lacking."""
-    table = read_tables(io.BytesIO(content), tables=("handshakes",)).frames["handshakes"]
+    table = read_tables(map(io.BytesIO, files), tables=("handshakes",), chunk_bytes=CHUNK_BYTES).frames["handshakes"]
     found: dict[Key, list[tuple[Answer, str]]] = {}
     for row in table.to_dict("records"):
         said = Answer(*(None if pd.isna(row[column]) else row[column] for column in COLUMNS))
@@ -236,7 +242,7 @@ def tally(mutation: Mutation, path: Path, parts: dict[Key, list[Packet]], most: 
     """Count how the answers about all mutants compare with the truth; of false ones each stands for itself."""
     counts: Counter[str] = Counter()
     for mutant in mutants_of(mutation, parts, most):
-        said = answers(mutant.content)
+        said = answers(mutant.files)
         for key in mutant.keys:
             word = compare(path, key, said.get(key, []), mutation)
             if word.startswith("false"):
