@@ -97,6 +97,7 @@ def test_every_registered_suite_can_be_taken_apart():
     [
         (0x1302, "TLS13", "TLS13", "AES_256_GCM", "AEAD", "SHA384"),
         (0x1305, "TLS13", "TLS13", "AES_128_CCM_8", "AEAD", "SHA256"),
+        (0x006E, "TLS13", "TLS13", "ASCONAEAD128", "AEAD", "ASCONHASH256"),
         (0x1306, "TLS13", "TLS13", "AEGIS_256", "AEAD", "SHA512"),
         (0x0000, "NULL", "NULL", "NULL", "NULL", "SHA256"),
         (0x0001, "RSA", "RSA", "NULL", "MD5", "SHA256"),

@@ -3,16 +3,17 @@
 import csv
 import functools
 import http.server
+import importlib
 import re
 import shutil
 import subprocess
 import threading
-import warnings
 from datetime import date
 from enum import IntEnum
 from pathlib import Path
 
 import pytest
+from scapy_tls import layers
 
 from tlspcap.tls import names
 from tlspcap.tls.iana import refresh
@@ -33,6 +34,13 @@ SSLv3",,,[RFC5246]
 "0x13,0x01",TLS_AES_128_GCM_SHA256,Y,Y,[RFC8446]
 "0xFF,0x00-FF",Reserved for Private Use,,,[RFC8446]
 "0x13,0x02"
+"""
+EXTENSIONS = """\
+Value,Extension Name,TLS 1.3,DTLS-Only,Recommended,Reference,Comment
+0,server_name,"CH, EE, CR",N,Y,[RFC6066][RFC9261],
+40,Reserved,,,D,[RFC9847][tls-reg-review mailing list],
+63-2569,Unassigned,,,,,
+65281,renegotiation_info,-,N,Y,[RFC5746],
 """
 
 
@@ -64,12 +72,12 @@ def test_codes_are_ascending_and_names_present(path):
     ],
 )
 def test_enums_agree_with_the_registry(enum: type[IntEnum], file):
-    """Every member of an enum has the name that the registry gives its code."""
-    short = {"ALPN": "application_layer_protocol_negotiation"}
+    """Every member of an enum has the name that the registry gives its code, but for two that are called otherwise."""
+    other = {"ALPN": "application_layer_protocol_negotiation", "EXTENDED_MASTER_SECRET": "extended_main_secret"}
     registered = dict(names.registry(file))
     if enum is names.ExtensionType:
         registered |= names.registry("unregistered-extension-types.csv")
-    assert {m.name: registered[m] for m in enum} == {m.name: short.get(m.name, m.name.lower()) for m in enum}
+    assert {m.name: registered[m] for m in enum} == {m.name: other.get(m.name, m.name.lower()) for m in enum}
 
 
 @functools.cache
@@ -96,8 +104,10 @@ def plain(name: str) -> str:
     [
         ("tls.handshake.ciphersuite", "cipher-suites.csv", set()),
         ("tls.alert_message.desc", "alerts.csv", set()),
-        # Wireshark calls extension 34 delegated_credentials
-        ("tls.handshake.extension.type", "extension-types.csv", {34}),
+        # Wireshark calls extension 34 delegated_credentials, and 23 as before RFC 9846 renamed it
+        ("tls.handshake.extension.type", "extension-types.csv", {23, 34}),
+        # Wireshark calls message 21 client_certificate_url
+        ("tls.handshake.type", "handshake-types.csv", {21}),
         # until their registration in 2025, 512 to 514 were used by experiments with other post-quantum schemes
         ("tls.handshake.extensions_supported_group", "supported-groups.csv", {512, 513, 514}),
         ("tls.record.content_type", "content-types.csv", {25}),
@@ -111,14 +121,71 @@ def test_names_equal_wiresharks(field, file, differing):
     assert {code for code in common if plain(ours[code]) != plain(theirs[code])} <= differing
 
 
+def scapys(module: str, table: str) -> dict[int, str]:
+    """Return one of scapy's tables of names."""
+    layers()  # or skip
+    found: dict[int, str] = getattr(importlib.import_module(f"scapy.layers.tls.{module}"), table)
+    return found
+
+
 def test_cipher_suites_equal_scapys():
     """Where scapy knows a cipher suite too, it has the same name, but for two spellings of scapy's own."""
-    pytest.importorskip("scapy", reason="scapy is not installed")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scapy's, of ciphers that `cryptography` moved
-        from scapy.layers.tls.crypto.suites import _tls_cipher_suites as theirs
+    theirs = scapys("crypto.suites", "_tls_cipher_suites")
     differing = {code for code, name in theirs.items() if names.cipher_name(code) != name}
     assert differing == {0x0026, 0x0029, 0xC0AA, 0xC0AB}
+
+
+@pytest.mark.parametrize(
+    ("module", "table", "file", "differing"),
+    [
+        # scapy keeps the mark RESERVED
+        ("record", "_tls_alert_description", "alerts.csv", {41, 60}),
+        ("record", "_tls_type", "content-types.csv", set()),
+        # scapy calls message 4 session_ticket
+        ("handshake", "_tls_handshake_type", "handshake-types.csv", {4}),
+        # scapy writes alpn and early_data_indication, and 23 as before RFC 9846 renamed it
+        ("extensions", "_tls_ext", "extension-types.csv", {16, 23, 42}),
+        ("crypto.groups", "_tls_named_groups", "supported-groups.csv", set()),
+    ],
+)
+def test_names_equal_scapys(module, table, file, differing):
+    """Where scapy knows a registered code too, it has the same name, but for the differences listed."""
+    ours, theirs = names.registry(file), scapys(module, table)
+    common = ours.keys() & theirs.keys()
+    assert len(common) >= len(ours) / 2
+    assert {code for code in common if plain(ours[code]) != plain(theirs[code])} == differing
+
+
+@pytest.mark.parametrize(
+    ("field", "table", "file", "documents"),
+    [
+        (
+            "tls.alert_message.desc", ("record", "_tls_alert_description"), "alerts.csv",
+            {52: "RFC 9147", 117: "RFC 9846"},
+        ),
+        (
+            "tls.record.content_type", ("record", "_tls_type"), "content-types.csv",
+            {26: "RFC 9147", 27: "RFC 9853"},
+        ),
+        (
+            "tls.handshake.type", ("handshake", "_tls_handshake_type"), "handshake-types.csv",
+            {9: "RFC 9147", 10: "RFC 9147", 17: "RFC 9261", 26: "RFC 8870", 254: "RFC 9846"},
+        ),
+    ],
+)  # fmt: skip
+def test_every_code_entered_by_hand_has_a_witness(field, table, file, documents):
+    """A code that neither Wireshark nor scapy knows stands in the document named here; none is missing."""
+    ours, theirs = names.registry(file), wireshark(field).keys() | scapys(*table).keys()
+    assert ours.keys() - theirs <= documents.keys()
+    # of drafts: end_of_early_data as an alert, encrypted_extensions as message 67; of SSL 2.0: message 7
+    assert theirs - ours.keys() <= {1, 7, 67}
+
+
+def test_refresh_reads_the_extension_types(tmp_path):
+    """IANA calls the column of names in its file of extension types Extension Name."""
+    (tmp_path / "tls-extensiontype-values-1.csv").write_text(EXTENSIONS)
+    written = refresh.refresh([str(tmp_path)], tmp_path, date(2026, 11, 3))
+    assert written[0].read_text().splitlines()[1:] == ["Value,Description", "0,server_name", "65281,renegotiation_info"]
 
 
 def test_refresh_reads_ianas_format(tmp_path):

@@ -16,7 +16,7 @@ _KEY_EXCHANGES = (  # the longest that fits counts; what follows it is the authe
 )  # fmt: skip
 _EPHEMERAL = {"DHE", "ECDHE", "DHE_PSK", "ECDHE_PSK", "DH_anon", "ECDH_anon", "SRP", "ECCPWD", "ECJPAKE"}
 _LONG_LIVED = {"RSA", "DH", "ECDH", "PSK", "RSA_PSK", "KRB5", "NULL"}
-_TLS13_NAME = re.compile(r"TLS_(?!.*_WITH_)(?P<encryption>\w+)_(?P<hash>SHA256|SHA384|SHA512|SM3)")
+_TLS13_NAME = re.compile(r"TLS_(?!.*_WITH_)(?P<encryption>\w+)_(?P<hash>SHA256|SHA384|SHA512|SM3|ASCONHASH256)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ class ExtensionType(IntEnum):
     HEARTBEAT = 15
     ALPN = 16
     ENCRYPT_THEN_MAC = 22
-    EXTENDED_MASTER_SECRET = 23
+    EXTENDED_MASTER_SECRET = 23  # as RFC 7627 and tools call it; RFC 9846 renamed it extended_main_secret
     SESSION_TICKET = 35
     KEY_SHARE_DRAFT = 40  # key_share up to TLS 1.3 draft 22
     PRE_SHARED_KEY = 41
@@ -207,7 +207,7 @@ def group_name(code: int) -> str:
     >>> group_name(29), group_name(4588)
     ('x25519', 'X25519MLKEM768')
     """
-    return registry("supported-groups.csv").get(code) or _number(code)
+    return _name("supported-groups.csv", code)
 
 
 def signature_scheme_name(code: int) -> str:

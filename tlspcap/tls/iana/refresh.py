@@ -40,6 +40,7 @@ REGISTRIES = (
     Registry("extension-types.csv", "tls-extensiontype-values-1.csv", "TLS ExtensionType Values"),
 )
 _NOT_A_NAME = re.compile(r"(?i)^(unassigned|reserved\b)")  # `hello_request_RESERVED` is a name, `Reserved for …` none
+_NAMES = ("Description", "Extension Name")  # IANA calls the column of extension types otherwise
 _LONGEST_DOWNLOAD = 10_000_000  # bytes; the largest of them has 60,000
 
 
@@ -64,9 +65,10 @@ def entries(text: str) -> Iterator[tuple[int, str]]:
     """Yield (code, description) of every single assigned code point in one of IANA's CSV files, in file order."""
     rows = csv.reader(io.StringIO(text))
     header = [name.strip() for name in next(rows, [])]
-    if "Value" not in header or "Description" not in header:
+    name = next((name for name in _NAMES if name in header), None)
+    if "Value" not in header or name is None:
         raise ValueError(f"no columns Value and Description: {', '.join(header) or 'empty file'}")
-    at, described = header.index("Value"), header.index("Description")
+    at, described = header.index("Value"), header.index(name)
     for row in rows:
         if len(row) <= described:
             continue
