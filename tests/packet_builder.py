@@ -77,11 +77,11 @@ def pcap(
     frames = list(frames)
     magic = 0xA1B2CD34 if kuznetzov else 0xA1B23C4D if nanoseconds else 0xA1B2C3D4
     more = struct.pack(order + "IHBB", 2, 0x0800, 4, 0) if kuznetzov else b""
-    out = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 262144, link)
+    out = bytearray(struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 262144, link))
     unit = 1_000_000 if nanoseconds else 1000
     for at, (frame, wire) in enumerate(zip(frames, wires or map(len, frames), strict=True)):
         out += struct.pack(order + "IIII", start + at // 1000, at % 1000 * unit, len(frame), wire) + more + frame
-    return out
+    return bytes(out)
 
 
 def block(kind: int, body: bytes, order: str = "<") -> bytes:

@@ -6,6 +6,9 @@ from hashlib import md5, sha256
 import pytest
 from handshake_bytes import REFERENCE, clear_messages, tcp_streams
 from openssl_bytes import client_hello
+from test_captures import CAPTURES
+from test_verdicts import SAMPLES, tshark_fields
+from tls_bytes import vector
 
 from tlspcap.tls import fingerprints as f
 from tlspcap.tls.extensions import Extensions
@@ -34,6 +37,7 @@ def hello(
     extensions: str = EXTENSIONS,
     schemes: str = SCHEMES,
     alpn: bytes | None = b"h2",
+    more_alpn: bytes = b"",
     versions: tuple[int, ...] = (TLS13, TLS12),
     version: int = TLS12,
 ) -> ClientHello:
@@ -44,7 +48,7 @@ def hello(
         0x000A: bytes.fromhex("0006 2a2a 001d 0017"),
         0x000B: bytes.fromhex("01 00"),
         0x000D: schemes_content,
-        0x0010: b"\0\0" if alpn is None else u16s(len(alpn) + 1) + bytes([len(alpn)]) + alpn,
+        0x0010: b"\0\0" if alpn is None else vector(2, vector(1, alpn), more_alpn),
         0x002B: bytes([2 * len(versions)]) + u16s(*versions),
     }
     raw = tuple((code, contents.get(code, b"")) for code in codes(extensions))
@@ -96,11 +100,24 @@ def test_values_that_only_look_like_grease_count():
         ((0x0002,), "s2"),
         ((0xFEFD,), "d2"),
         ((0x7F1C,), "00"),  # a draft is none of the versions listed
+        ((TLS13, 0x7F1C), "00"),  # "the highest value": the number of a draft is higher than that of TLS 1.3
+        ((0x5A5A,), "00"),  # nothing but GREASE
     ],
 )
 def test_ja4_version_is_the_highest_supported(versions, shown):
     """The version is the highest of supported_versions, 00 where it is none of those listed."""
     assert f.ja4(hello(versions=versions))[1:3] == shown
+
+
+def test_ja4_of_dtls_takes_the_highest_version():
+    """The numbers of DTLS count down (RFC 6347 4.1): of DTLS 1.2 and 1.3 the latter is the highest."""
+    assert f.ja4(hello(versions=(0xFEFD, 0xFEFC), version=0xFEFD), transport="d").startswith("dd3d")
+
+
+def test_ja4_version_where_supported_versions_does_not_parse():
+    """An extension that is there and cannot be read leaves the version unknown, not that of the hello."""
+    broken = ClientHello(TLS12, bytes(32), b"", (0x1301,), b"\0", Extensions(((0x002B, b"\x09\x03"),)))
+    assert f.ja4(broken).startswith("t00i0101")
 
 
 def test_ja4_version_without_supported_versions_is_the_hellos():
@@ -131,6 +148,13 @@ def test_ja4_alpn_characters(alpn, shown):
     assert f.ja4(hello(alpn=alpn)).split("_")[0][-2:] == shown
 
 
+def test_ja4_passes_over_grease_in_alpn():
+    """GREASE is ignored anywhere, in front of the protocols too; a value that only looks like it is not."""
+    assert f.ja4(hello(alpn=b"\x3a\x3a", more_alpn=b"\x08http/1.1"))[8:10] == "h1"
+    assert f.ja4(hello(alpn=b"\x3a\x3a"))[8:10] == "00"
+    assert f.ja4(hello(alpn=b"\x3a\x4a", more_alpn=b"\x08http/1.1"))[8:10] == "3a"
+
+
 def test_ja4_without_alpn_and_server_name():
     """No server_name reads i, no ALPN reads 00."""
     assert f.ja4(hello(extensions="002b")).startswith("t13i150100_")
@@ -143,10 +167,23 @@ def test_ja4_server_name_and_alpn_are_counted_and_not_hashed():
     assert f.ja4(with_both).split("_")[2] == f.ja4(without).split("_")[2]
 
 
+def test_ja4_of_server_name_and_alpn_alone():
+    """With nothing left to hash the third part is zeros; in the order sent both are hashed."""
+    both = hello(extensions="0000,0010")
+    assert f.ja4(both).split("_")[2] == "000000000000"
+    assert f.ja4_o(both).split("_")[2] == sha256(b"0000,0010").hexdigest()[:12]
+
+
+def test_ja4_counts_signalling_suites():
+    """Signalling values (0x00ff, 0x5600) and experimental ones (0xfe00) count and are hashed as suites are."""
+    assert f.ja4_r(hello(suites="1301,00ff,5600,fe00", extensions="")) == "t12i040000_00ff,1301,5600,fe00_"
+
+
 def test_ja4_counts_stop_at_99():
     """More than 99 suites or extensions read 99."""
     many = ",".join(f"{code:04x}" for code in range(0xE000, 0xE000 + 120))
     assert f.ja4(hello(suites=many, extensions=many)).startswith("t12i999900_")
+    assert f.ja4_r(hello(suites=many, extensions="")).split("_")[1] == many  # all of them are hashed
 
 
 def test_ja4_of_empty_lists():
@@ -176,6 +213,7 @@ def test_ja3_without_extensions_keeps_its_commas():
 def test_ja3s_is_the_md5_of_version_suite_and_extensions():
     """The server's version, suite and extensions in wire order; the version is the hello's own."""
     answer = ServerHello(TLS12, bytes(32), b"", 0x1301, 0, Extensions(((51, b""), (43, u16s(TLS13)))))
+    assert f.ja3s_text(answer) == "771,4865,51-43"
     assert f.ja3s(answer) == md5(b"771,4865,51-43").hexdigest() == "eb1d94daa7e0344597e756a1fb6e7054"
 
 
@@ -185,6 +223,31 @@ def test_a_real_hello_hashes_its_raw_form():
     first, suites, extensions, schemes = f.ja4_r(real).split("_")
     hashed = [sha256(text.encode()).hexdigest()[:12] for text in (suites, f"{extensions}_{schemes}")]
     assert f.ja4(real) == "_".join([first, *hashed])
+
+
+RECORDED = [*CAPTURES, *sorted(path for path in SAMPLES.iterdir() if path.suffix in (".pcap", ".pcapng"))]
+ENDS = ("ip.src", "ipv6.src", "tcp.srcport", "ip.dst", "ipv6.dst", "tcp.dstport")
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
+def test_ja3_and_ja3s_are_wiresharks(path, tshark):
+    """On the project's captures what JA3 and JA3S hash, and the hashes, are those of tshark's first hellos."""
+    expected: dict[tuple[str, ...], list[str]] = {}
+    full = ("tls.handshake.ja3_full", "tls.handshake.ja3", "tls.handshake.ja3s_full", "tls.handshake.ja3s")
+    for row in tshark_fields(tshark, path, "tls.handshake.ja3 or tls.handshake.ja3s", *ENDS, *full):
+        expected.setdefault((row[0] + row[1], row[2], row[3] + row[4], row[5]), row[6:])
+    found = {}
+    for (source, port, target, target_port), stream in tcp_streams(path).items():
+        said = clear_messages(stream)
+        hello, answer = (next((body for code, body in said if code == wanted), None) for wanted in (1, 2))
+        ends = (source, str(port), target, str(target_port))
+        if hello is not None:
+            offer = ClientHello.parse(hello)
+            found[ends] = [f.ja3_text(offer), f.ja3(offer), "", ""]
+        elif answer is not None:
+            choice = ServerHello.parse(answer)
+            found[ends] = ["", "", f.ja3s_text(choice), f.ja3s(choice)]
+    assert {ends: found.get(ends) for ends in expected} == expected
 
 
 # Where another tool's JA4 is not what the specification says for the bytes

@@ -3,6 +3,14 @@
 JA3 and JA3S: github.com/salesforce/ja3. JA4: github.com/FoxIO-LLC/ja4, technical_details/JA4.md; of that family only
 JA4 itself is free to use. Each is a function of a few lists of codes; since hellos of one kind repeat them, the
 hashes are remembered by those lists.
+
+Every function here takes a parsed hello and nothing else, so that it serves whoever has one:
+
+>>> hello = ClientHello.parse(bytes.fromhex("0301" + "00" * 32 + "00 0004 002f 00ff 01 00"))
+>>> ja3_text(hello), ja4_r(hello)
+('769,47-255,,,', 't10i020000_002f,00ff_')
+>>> ja4(hello)
+'t10i020000_a5878986a7c9_000000000000'
 """
 
 from collections.abc import Iterable
@@ -12,7 +20,7 @@ from hashlib import md5, sha256
 from tlspcap.tls import extensions as ext
 from tlspcap.tls.extensions import without_grease
 from tlspcap.tls.hellos import ClientHello, ServerHello
-from tlspcap.tls.names import SSL20, SSL30, TLS10, TLS11, TLS12, TLS13
+from tlspcap.tls.names import SSL20, SSL30, TLS10, TLS11, TLS12, TLS13, is_grease, version_rank
 from tlspcap.tls.names import ExtensionType as Code
 from tlspcap.tls.remembering import remembered
 
@@ -29,6 +37,7 @@ _JA4_VERSIONS = {
 }
 _JA4_UNHASHED = (Code.SERVER_NAME, Code.ALPN)  # they already show in the first part
 _JA4_EMPTY = "0" * 12
+_NO_VERSION = 0
 
 
 def ja3_text(hello: ClientHello) -> str:
@@ -41,9 +50,14 @@ def ja3(hello: ClientHello) -> str:
     return _ja3_hash(_ja3_parts(hello))
 
 
+def ja3s_text(hello: ServerHello) -> str:
+    """Return what JA3S hashes: version, suite and extensions, in decimal."""
+    return _ja3_text(_ja3s_parts(hello))
+
+
 def ja3s(hello: ServerHello) -> str:
-    """Return JA3S: the MD5 of version, suite and extensions in decimal."""
-    return _ja3_hash(_Ja3Parts(hello.legacy_version, ((hello.cipher_suite,), hello.extensions.codes)))
+    """Return JA3S, the MD5 of `ja3s_text`; it is meant for a ServerHello, not for a HelloRetryRequest."""
+    return _ja3_hash(_ja3s_parts(hello))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +74,10 @@ class _Ja3Parts:
 def _ja3_parts(hello: ClientHello) -> _Ja3Parts:
     lists = hello.cipher_suites, hello.extensions.codes, hello.groups, hello.point_formats
     return _Ja3Parts(hello.legacy_version, lists)
+
+
+def _ja3s_parts(hello: ServerHello) -> _Ja3Parts:
+    return _Ja3Parts(hello.legacy_version, ((hello.cipher_suite,), hello.extensions.codes))
 
 
 def _ja3_text(parts: _Ja3Parts) -> str:
@@ -109,17 +127,31 @@ class _Ja4Parts:
 
 
 def _ja4_parts(hello: ClientHello, transport: str, as_sent: bool) -> _Ja4Parts:
-    protocols = hello.extensions.read(Code.ALPN, ext.alpn) or (b"",)
     return _Ja4Parts(
         transport,
-        hello.offered_version_max,
+        _ja4_version(hello, transport),
         Code.SERVER_NAME in hello.extensions,
-        protocols[0],
+        _first_protocol(hello),
         hello.cipher_suites,
         hello.extensions.codes,
         hello.signature_schemes,
         as_sent,
     )
+
+
+def _ja4_version(hello: ClientHello, transport: str) -> int:
+    """The highest value of supported_versions, drafts above TLS 1.3, where the extension is; else the hello's own."""
+    if Code.SUPPORTED_VERSIONS not in hello.extensions:
+        return hello.legacy_version
+    offered = without_grease(hello.extensions.read(Code.SUPPORTED_VERSIONS, ext.offered_versions) or ())
+    # the numbers of DTLS count down (RFC 6347 4.1), so that its highest version has the lowest value
+    return max(offered, key=version_rank if transport == "d" else None, default=_NO_VERSION)
+
+
+def _first_protocol(hello: ClientHello) -> bytes:
+    """The first ALPN value, without GREASE, which is to be ignored "anywhere"."""
+    names = hello.extensions.read(Code.ALPN, ext.alpn) or ()
+    return next((name for name in names if len(name) != 2 or not is_grease(int.from_bytes(name))), b"")
 
 
 @remembered
