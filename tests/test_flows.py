@@ -226,20 +226,24 @@ def test_what_speaks_http_or_records_without_a_hello_is_kept_as_a_sample():
 
 
 def test_packets_that_wait_are_bounded(monkeypatch):
-    """When too many packets wait, the oldest undecided conversations are dismissed, and counted."""
+    """When too many packets wait, the oldest are let go, which is counted; a hello is found all the same."""
     monkeypatch.setattr(waiting, "MAX_WAITING_PACKETS", 13)
     book = AddressBook()
     flows = Flows("test.pcap", book)
     opening = [packet for port in range(8) for packet in talk(b"x", client=(CLIENT[0], 50_000 + port))]
     assert list(flows.take(segments(timed(opening), book))) == []
-    assert flows.summaries()[0].dismissed_early == 5
-    hellos = [Packet(0, 1002, HELLO, ack=5001, client=(CLIENT[0], 50_000 + port)) for port in range(8)]
-    assert [conversation.number for conversation, _ in flows.take(segments(hellos, book))] == [5, 6, 7]
+    assert (flows.summaries()[0].robbed, flows.summaries()[0].robbed_tls) == (5, 0)
+    hellos = [Packet(0, 1002, HELLO, ack=5001, client=(CLIENT[0], 50_000 + port)) for port in range(1, 8)]
+    told = [(conversation, list(events)) for conversation, events in flows.take(segments(hellos, book))]
+    assert [conversation.number for conversation, _ in told] == list(range(1, 8))
+    assert [conversation.opener.opened for conversation, _ in told] == [False] * 4 + [True] * 3
+    assert all(bytes_of(events, 0)[-len(HELLO) :] == HELLO for _, events in told)
+    assert (flows.summaries()[0].robbed, flows.summaries()[0].robbed_tls) == (5, 4)
 
 
 def test_waiting_packets_survive_tidying(monkeypatch):
     """Packets that wait through many chunks, packed anew on the way, come out as they were."""
-    monkeypatch.setattr(waiting, "MAX_POOLS", 2)
+    monkeypatch.setattr(waiting, "MAX_SMALL", 2)
     letters = [bytes([letter]) for letter in b"abcdefgh"]
     pairs = zip(talk(*letters, HELLO), talk(*letters[::-1], HELLO, client=(CLIENT[0], 50_001)), strict=True)
     packets = timed(packet for pair in pairs for packet in pair)

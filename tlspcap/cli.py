@@ -24,6 +24,7 @@ TABLES = ("handshakes", "records", "messages", "alerts", "certificates", "notes"
 FORMATS = ("csv", "jsonl", "parquet")
 WIDEST = 100  # columns; longer lines are hard to read however wide the terminal
 MOST_EXPLAINED = 5
+ROWS = 10_000  # handshakes whose rows are in memory at once while a table is written
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -149,7 +150,7 @@ def _table(arguments: argparse.Namespace) -> int:
     codes = [DONE]
 
     def frames() -> Iterator["pd.DataFrame"]:
-        for capture in tlspcap.scan(arguments.files, tables=[arguments.table], **_how(arguments)):
+        for capture in tlspcap.scan(arguments.files, ROWS, tables=[arguments.table], **_how(arguments)):
             yield getattr(capture, arguments.table)
             codes.append(_complain_of(capture))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tlspcap import rows
-from tlspcap.tables import Builder
+from tlspcap.tables import MAX_SERVERS, Builder
 from tlspcap.tls.dialogue import Refusal
 from tlspcap.transport import FRAME_MASK, Conversation, Place
 from tlspcap.wire.columns import FileFacts
@@ -31,7 +31,7 @@ class FileReading:
         """Take over what another share saw of the same file."""
         self.handshakes += other.handshakes
         self.refused.merge(other.refused)
-        self.flows.conflicts = sorted({*self.flows.conflicts, *other.flows.conflicts})
+        self.flows.merge(other.flows)
 
 
 class Refused:
@@ -87,8 +87,8 @@ def write_notes(builder: Builder, file: FileReading) -> None:
         _note_sample(builder, file, sample)
     for detail, (capture, stream, frame), time in refused.notes():
         builder.note("starttls_refused", detail, capture, stream=stream, frame=frame, time=time)
-    for kind, detail in _of_caps(file):
-        builder.note(kind, detail, name)
+    for detail in _of_caps(builder, file):
+        builder.note("cap_reached", detail, name)
     if not file.handshakes:
         builder.note("no_tls", _what_instead(file.facts, flows), name)
 
@@ -117,12 +117,23 @@ def _of_times(file: FileReading) -> Iterator[tuple[str, str]]:
         yield "files_overlap", f"it begins {seconds:.3f} s before the end of the file before; the two were read apart"
 
 
-def _of_caps(file: FileReading) -> Iterator[tuple[str, str]]:
-    """Where more was there than is kept."""
+def _of_caps(builder: Builder, file: FileReading) -> Iterator[str]:
+    """Where more was there than is kept, and what that cost."""
+    flows = file.flows
+    for what, count in sorted((file.facts.caps + flows.caps).items()):
+        yield f"{count} {what}"
     if (count := file.refused.count) > MAX_REFUSED:
-        yield "cap_reached", f"{count} requests for TLS were declined; there is a note of the first {MAX_REFUSED}"
-    if count := file.flows.dismissed_early:
-        yield "cap_reached", f"{count} conversations were dismissed undecided: too many waited at once"
+        yield f"{count} requests for TLS were declined; there is a note of the first {MAX_REFUSED}"
+    if (count := flows.conflicting) > (kept := len(flows.conflicts)):
+        yield f"{count} sides sent other bytes again; there is a note of the first {kept}"
+    if flows.robbed:
+        yield f"the first packets of {flows.robbed} conversations were let go undecided: too many waited at once"
+    if flows.robbed_tls:
+        yield f"{flows.robbed_tls} TLS conversations seem to begin in mid-stream: their first packets were let go"
+    if flows.unsampled:
+        yield "more conversations without a hello speak HTTP or records of TLS than are looked at for notes"
+    if flows.samples and len(builder.servers) >= MAX_SERVERS:
+        yield f"more than {MAX_SERVERS} servers speak TLS: plain HTTP to the others is not noted"
 
 
 def _note_sample(builder: Builder, file: FileReading, sample: Sample) -> None:

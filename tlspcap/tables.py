@@ -15,7 +15,8 @@ from tlspcap.selection import Selection
 from tlspcap.tls import certificates
 from tlspcap.transport import FRAME_MASK, Data
 
-MAX_SNIS = 100  # distinct names kept per certificate
+MAX_SNIS = 100  # distinct names kept per certificate: those that sort first
+MAX_SERVERS = 100_000  # servers remembered, to tell plain HTTP on their ports
 
 _PACKED = {"float64": "d", "int64": "q", "int32": "l", schema.TIME: "q"}  # columns that need no Python object a cell
 
@@ -91,7 +92,7 @@ class Builder:
         self.names = wanted
         self._columns = {name: Columns(TABLES[name]) for name in {*wanted, "handshakes"}}
         self._certificates = Presented() if "certificates" in wanted else None
-        self.servers: set[tuple[str, int]] = set()  # address and port of every server, selected or not
+        self.servers: set[tuple[str, int]] = set()  # address and port of servers, selected or not
 
     def __len__(self) -> int:
         """Handshakes gathered."""
@@ -106,7 +107,8 @@ class Builder:
     def add(self, done: Finished, select: Selection | None = None) -> None:
         """Take one handshake, if it is selected."""
         row = rows.handshake_row(done)
-        self.servers.add((row["server_ip"], row["server_port"]))
+        if len(self.servers) < MAX_SERVERS:
+            self.servers.add((row["server_ip"], row["server_port"]))
         if select is not None and not select.keeps(row):
             return
         self._columns["handshakes"].add(row)
@@ -131,7 +133,8 @@ class Builder:
             columns.extend(other._columns[name])
         if self._certificates is not None and other._certificates is not None:
             self._certificates.merge(other._certificates)
-        self.servers |= other.servers
+        if len(self.servers) < MAX_SERVERS:
+            self.servers |= other.servers
 
     def frames(self, first: int = 0) -> dict[str, pd.DataFrame]:
         """Build the tables, handshakes numbered from `first` in order of time, then frame."""
@@ -143,8 +146,8 @@ class Builder:
         frames = {"handshakes": handshakes}
         if self._certificates is not None:
             frames["certificates"] = self._certificates.frame()
-            for trouble in self._certificates.troubles:
-                self.note("odd_certificate", trouble)
+            for kind, trouble in self._certificates.troubles:
+                self.note(kind, trouble)
         for name in self.names:
             if name not in frames:
                 frames[name] = _numbered(TABLES[name], self._columns[name].frame(), numbers)
@@ -167,7 +170,7 @@ class Presented:
     """The distinct certificates that were presented, each described once."""
 
     def __init__(self) -> None:
-        self.troubles: list[str] = []
+        self.troubles: list[tuple[str, str]] = []  # kind of note, detail
         self._seen: dict[tuple[str, str], _Presentation] = {}
 
     def add(self, done: Finished, sni: str | None) -> None:
@@ -199,7 +202,10 @@ class Presented:
         for (sha256, role), entry in sorted(self._seen.items(), key=lambda item: item[1].order):
             facts = certificates.describe(entry.der)
             if facts.trouble:
-                self.troubles.append(f"certificate {sha256}: {facts.trouble}")
+                self.troubles.append(("odd_certificate", f"certificate {sha256}: {facts.trouble}"))
+            if entry.crowded:
+                detail = f"certificate {sha256}: for more than {MAX_SNIS} names; those that sort first are listed"
+                self.troubles.append(("cap_reached", detail))
             yield {
                 "sha256": sha256, "role": role, "subject": facts.subject, "issuer": facts.issuer,
                 "serial": facts.serial, "san": ",".join(facts.san) or None,
@@ -214,13 +220,14 @@ class Presented:
 class _Presentation:
     """When and under which names one certificate was presented. The order of handshakes makes no difference."""
 
-    __slots__ = ("count", "der", "first", "last", "order", "snis")
+    __slots__ = ("count", "crowded", "der", "first", "last", "order", "snis")
 
     def __init__(self, der: bytes) -> None:
         self.der, self.count = der, 0
         self.first, self.last = (1 << 63) - 1, -(1 << 63)
         self.order = (self.first, 0, 0)  # time and frame of the first hello, place in the chain
         self.snis: set[str] = set()
+        self.crowded = False  # there were more names than are kept
 
     def seen(self, hello: Data, place: int, sni: str | None) -> None:
         """Take one handshake that presented it."""
@@ -235,6 +242,7 @@ class _Presentation:
         self.count += other.count
         self.first, self.last = min(self.first, other.first), max(self.last, other.last)
         self.order = min(self.order, other.order)
+        self.crowded |= other.crowded
         for sni in other.snis:
             self._named(sni)
 
@@ -243,6 +251,7 @@ class _Presentation:
         self.snis.add(sni)
         if len(self.snis) > MAX_SNIS:
             self.snis.remove(max(self.snis))
+            self.crowded = True
 
 
 _PARTS = {

@@ -95,8 +95,10 @@ class Follower:
             self._read(account, half, data)
 
     def _read(self, account: Account, half: "_Half", data: Data) -> None:
-        if len(account.turns) < MAX_TURNS:
+        if len(account.turns) <= MAX_TURNS:
             account.turns.append((data.time, data.side))
+            if len(account.turns) > MAX_TURNS:
+                odd(account, "cap_reached", data, f"more than {MAX_TURNS} packets with data; the rest is not timed")
         if account.answer is None and half.role == SERVER and account.hello_last is not None:
             account.answer = data
         reader = half.reader

@@ -4,7 +4,7 @@ from tlspcap.tls import figures
 from tlspcap.tls.account import CLIENT, SERVER, Account, Oddity
 from tlspcap.transport import Data
 
-MAX_ODDITIES = 16
+MAX_ODDITIES = 16  # kept of a handshake, and gaps of each side
 
 # Letters of Zeek's ssl_history (base/protocols/ssl); capitals are the client's.
 HISTORY_LETTERS = {
@@ -34,8 +34,13 @@ def step(account: Account, role: str, name: str, data: Data) -> None:
 
 def odd(account: Account, kind: str, data: Data, detail: str) -> None:
     """Keep something for the `notes` table; of reached caps one is enough."""
-    if len(account.oddities) < MAX_ODDITIES and not any(o.kind == kind == "cap_reached" for o in account.oddities):
-        account.oddities.append(Oddity(kind, data, detail))
+    oddities = account.oddities
+    if kind == "cap_reached" and any(oddity.kind == kind for oddity in oddities):
+        return
+    if len(oddities) < MAX_ODDITIES:
+        oddities.append(Oddity(kind, data, detail))
+    elif len(oddities) == MAX_ODDITIES:
+        oddities.append(Oddity("cap_reached", data, f"more than {MAX_ODDITIES} oddities; the rest is not noted"))
 
 
 def history(account: Account, role: str, name: str, data: Data) -> None:

@@ -7,11 +7,14 @@ A buffer is used again for the next chunk: what must outlive it is copied by who
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from struct import Struct
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from tlspcap.wire.index import Index
 
 Bytes = npt.NDArray[np.uint8]
 Int32 = npt.NDArray[np.int32]
@@ -28,6 +31,9 @@ IP_FRAGMENT = "ip fragment without the others of its packet"
 TOO_DEEP = "tunnels nested too deep"
 
 QUOTED = 0x1000  # beside the flags of a segment: only its header, quoted by an ICMP error; counts for numbering alone
+MAX_RECENT = 4_096  # addresses whose numbers are at hand without a look into the index
+_HALVES = Struct(">qq")
+
 NO_INTERFACE = "packet of an interface that is not described"
 
 def gather(buffer: Bytes, offsets: Int64, record: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -124,6 +130,8 @@ _COLUMNS: dict[str, type[np.int32] | type[np.int64]] = {
 class AddressBook:
     r"""Numbers for IP addresses, the same through a whole capture, so that columns hold int32 instead of bytes.
 
+    Numbers of IPv4 are even, of IPv6 odd.
+
     >>> book = AddressBook()
     >>> book.number(bytes([192, 0, 2, 1])), book.number(bytes(16)), book.number(bytes([192, 0, 2, 1]))
     (0, 1, 0)
@@ -132,39 +140,45 @@ class AddressBook:
     """
 
     def __init__(self) -> None:
-        self._numbers: dict[Address, int] = {}
-        self._addresses: list[Address] = []
+        self._v4, self._v6 = Index(), Index()  # IPv4 as a pair of the address and 0, IPv6 as a pair of halves
+        self._recent: dict[Address, int] = {}  # what `number` was asked for lately
 
     def __len__(self) -> int:
-        return len(self._addresses)
+        return len(self._v4) + len(self._v6)
 
     def bytes(self, number: int) -> Address:
         """Return the 4 or 16 bytes behind a number."""
-        return self._addresses[number]
+        keys = (self._v6 if number & 1 else self._v4).keys
+        first, second = (int(keys[name][number >> 1]) for name in ("first", "second"))
+        return _HALVES.pack(first, second) if number & 1 else first.to_bytes(4)
 
     def number(self, address: Address) -> int:
         """Return the number of an address of 4 or 16 bytes, a new one where it was not seen before."""
-        number = self._numbers.setdefault(address, len(self._addresses))
-        if number == len(self._addresses):
-            self._addresses.append(address)
+        number = self._recent.get(address)
+        if number is None:
+            if len(address) == 4:
+                numbers = self.numbers_v4(np.frombuffer(address, dtype=">u4").astype(np.uint32))
+            else:
+                halves = np.frombuffer(address, dtype=">u8").astype(np.uint64)
+                numbers = self.numbers_v6(halves[:1], halves[1:])
+            if len(self._recent) >= MAX_RECENT:
+                self._recent.clear()
+            number = self._recent[address] = int(numbers[0])
         return number
 
     def numbers_v4(self, addresses: npt.NDArray[np.uint32]) -> Int32:
         """Return the numbers of a column of IPv4 addresses, given as integers."""
         codes, unique = pd.factorize(addresses)
-        return self._numbered(unique.astype(">u4").view("V4"))[codes]
+        numbers = self._v4.add(unique.astype(np.int64), np.zeros(len(unique), dtype=np.int64))
+        return (numbers << 1).astype(np.int32)[codes]
 
     def numbers_v6(self, high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> Int32:
         """Return the numbers of a column of IPv6 addresses, given as the two halves of each."""
-        (high_codes, highs), (low_codes, lows) = pd.factorize(high), pd.factorize(low)
+        (high_codes, highs), (low_codes, lows) = pd.factorize(high.view(np.int64)), pd.factorize(low.view(np.int64))
         codes, pairs = pd.factorize(high_codes * np.int64(len(lows)) + low_codes)
-        halves = np.empty((len(pairs), 2), dtype=">u8")
-        halves[:, 0], halves[:, 1] = highs[pairs // max(len(lows), 1)], lows[pairs % max(len(lows), 1)]
-        return self._numbered(halves.view("V16")[:, 0])[codes]
-
-    def _numbered(self, unique: npt.NDArray[np.void]) -> Int32:
-        """Return the numbers of distinct addresses, each an item of raw bytes."""
-        return np.array([self.number(address) for address in unique.tolist()], dtype=np.int32)
+        some = max(len(lows), 1)
+        numbers = self._v6.add(highs[pairs // some], lows[pairs % some])
+        return (numbers << 1 | 1).astype(np.int32)[codes]
 
 
 @dataclass(slots=True)
@@ -187,6 +201,7 @@ class FileFacts:
     kinds: Counter[str] = field(default_factory=Counter)  # packets by IP protocol or ethertype: "tcp", "udp", "arp"
     unread: Counter[str] = field(default_factory=Counter)  # packets that could not be read, by reason
     conflicting_fragments: int = 0  # IP packets whose fragments overlap in different bytes; the first seen were used
+    caps: Counter[str] = field(default_factory=Counter)  # what was let go because a bound was reached: how many of what
     secrets: list[bytes] = field(default_factory=list)  # TLS key logs inside the capture (pcapng secrets blocks)
     stopped_at: int | None = None  # byte offset in the (unpacked) file where reading ended before the file did
     stopped_why: str = ""

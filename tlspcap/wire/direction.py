@@ -60,6 +60,7 @@ class Direction:
         "ack_offset",
         "anchored",
         "conflict",
+        "crowded",
         "end",
         "fin",
         "fin_event",
@@ -85,6 +86,7 @@ class Direction:
         self.recent: list[Data] = []
         self.reset = 0  # offset of the RST that counted: it lies behind all bytes that were sent
         self.conflict = 0  # frame that first sent other bytes for the same offsets
+        self.crowded = False  # more came behind a hole than may wait
         self.ack_number = -1  # the ACK number last translated, and its offset
         self.ack_offset = UNKNOWN
 
@@ -256,12 +258,15 @@ class Direction:
         if self.end.acknowledged >= self.held[0].offset:
             self.late += 1
         events: list[Event] = []
-        while self.held and (self.late >= PATIENCE or self._too_much()):
+        while self.held and (self._too_much() or self.late >= PATIENCE):
             events += self._give_up()
         return events
 
     def _too_much(self) -> bool:
-        return len(self.held) > MAX_HELD_SEGMENTS or sum(len(piece.payload) for piece in self.held) > MAX_HELD_BYTES
+        segments, captured = len(self.held), sum(len(piece.payload) for piece in self.held)
+        too_much = segments > MAX_HELD_SEGMENTS or captured > MAX_HELD_BYTES
+        self.crowded |= too_much
+        return too_much
 
     def _give_up(self) -> list[Event]:
         """Give up the first hole and deliver what lies behind it."""

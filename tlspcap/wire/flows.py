@@ -23,7 +23,10 @@ from tlspcap.wire.undecided import FOLLOWED, OVER, Sample, Undecided
 
 __all__ = ["LINGER", "Conflict", "FlowFacts", "Flows"]
 
-MAX_CONFLICTS = 1_000  # conflicts kept of each file
+MAX_FOLLOWED = 10_000  # conversations followed at once, some 10 to 25 KB each; beyond, the longest idle ones are ended
+MAX_CONFLICTS = 1_000  # conflicts kept of each file: those of the lowest conversation numbers
+CROWDED_OUT = "open conversations were followed no further: too many were open at once"
+HELD_TOO_MUCH = "conversations had more data behind a hole than is held back: what was missing counts as lost"
 TOP_PORTS = 5  # servers' ports kept of each file
 TOGETHER = 256  # conversations whose beginnings are found at once
 
@@ -48,8 +51,30 @@ class FlowFacts:
     conversations: int = 0
     ports: Counter[int] = field(default_factory=Counter)  # of them, by the server's port: the most common ones
     samples: list[Sample] = field(default_factory=list)  # conversations that speak HTTP or records of TLS
-    conflicts: list[Conflict] = field(default_factory=list)
-    dismissed_early: int = 0  # conversations dismissed undecided because too many packets waited
+    unsampled: bool = False  # there are more of them than are kept
+    conflicts: list[Conflict] = field(default_factory=list)  # of the lowest conversation numbers
+    conflicting: int = 0  # how many there are
+    robbed: int = 0  # conversations whose first packets were let go undecided because too many waited
+    robbed_tls: int = 0  # conversations found by a hello after that
+    caps: Counter[str] = field(default_factory=Counter)  # what was let go because a bound was reached: how many of what
+
+    def conflict(self, conflict: Conflict) -> None:
+        """Take a conflict."""
+        self.conflicting += 1
+        self.conflicts.append(conflict)
+        if len(self.conflicts) > 2 * MAX_CONFLICTS:
+            self.limit()
+
+    def limit(self) -> None:
+        """Put the conflicts in order, and drop those beyond the most that are kept."""
+        self.conflicts = sorted(self.conflicts)[:MAX_CONFLICTS]
+
+    def merge(self, other: "FlowFacts") -> None:
+        """Take over what another share, which follows other conversations of the same file, saw of its own."""
+        self.conflicts += other.conflicts
+        self.limit()
+        self.conflicting += other.conflicting
+        self.caps.update(other.caps)
 
 
 class _Group(NamedTuple):
@@ -103,8 +128,11 @@ class Flows:
         self.clock = int(clock[-1])
         facts.stepped_back = max(facts.stepped_back, int((clock - segments.time).max()))
         segments, numbered, clock = _not_quoted(segments, numbered, clock)
-        waited = self._own(self._undecided.look(segments, numbered, clock))
+        found = self._undecided.look(segments, numbered, clock)
+        facts.robbed_tls += self._undecided.robbed(found)
+        waited = self._own(found)
         self._begin(waited)
+        facts.robbed += self._undecided.tidy(self.clock)
         facts.segments += len(segments)
         facts.payload += int(segments.length.sum())
         replaced = self._replaced(replacing)
@@ -138,6 +166,8 @@ class Flows:
         self._count_file()
         for facts in self._files:
             facts.samples = []
+            facts.limit()
+        self._files[-1].unsampled = self._undecided.unsampled
         for sample in sorted(self._undecided.samples.values(), key=lambda sample: sample.number):
             self._files[sample.frame >> FRAME_BITS].samples.append(sample)
         return self._files
@@ -150,8 +180,6 @@ class Flows:
         ports, counts = np.unique(servers & PORT_MASK, return_counts=True)
         most = np.argsort(-counts, kind="stable")[:TOP_PORTS]
         facts.ports = Counter(dict(zip(ports[most].tolist(), counts[most].tolist(), strict=True)))
-        before = sum(file.dismissed_early for file in self._files[:-1])
-        facts.dismissed_early = self._undecided.dismissed_early - before
 
     def endpoints(self, number: int) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
         """Return address and port of a conversation's opener and of the other side, whether or not it is TLS."""
@@ -172,9 +200,8 @@ class Flows:
     def _begin(self, found: Iterable[int]) -> None:
         """Begin to follow conversations that turned out to be TLS, or may become it."""
         numbers = list(found)
-        table = self._undecided.table
         ends = self._numbering.endpoints(np.array(numbers, dtype=np.int64))
-        columns = (*ends, table["frame"][numbers], table["time"][numbers])
+        columns = (*ends, *self._undecided.first_packets(numbers))
         for number, opener, other, frame, time in zip(numbers, *(column.tolist() for column in columns), strict=True):
             sides = Endpoint(*self._address(opener)), Endpoint(*self._address(other))
             conversation = Conversation(number, self._files[0].capture, *sides, frame, time, time)
@@ -187,6 +214,7 @@ class Flows:
         rows = np.flatnonzero(self._undecided.table["state"][numbered.number] == FOLLOWED)
         rows, groups = _grouped(rows, numbered.number[rows])
         block = block_of(segments, clock, numbered, rows)
+        ahead = {group.number for group in groups}
         for some in (groups[at : at + TOGETHER] for at in range(0, len(groups), TOGETHER)):
             begun = _begun(some, block, segments.buffer, waited)
             for number, low, high in some:
@@ -195,6 +223,21 @@ class Flows:
                 low += beginning.rows if beginning else 0
                 parts = [(block[:, low:high], segments.buffer)] if low < high else []
                 yield from self._hand_out(number, waited.get(number, []) + parts, number in replaced, beginning)
+            ahead.difference_update(group.number for group in some)
+            yield from self._end(self._crowding(ahead))
+
+    def _crowding(self, ahead: set[int]) -> list[int]:
+        """Choose conversations to end where too many are followed, none of those that have rows ahead in the chunk.
+
+        Those whose consumer is done go first, since of them next to nothing is lost; then those that are idle longest.
+        """
+        if len(self._followed) - len(ahead) <= MAX_FOLLOWED:
+            return []
+        idle = [number for number in self._followed if number not in ahead]
+        idle.sort(key=lambda at: (not self._followed[at].conversation.done, self._followed[at].deadline, at))
+        chosen = idle[: len(idle) - MAX_FOLLOWED * 7 // 8]
+        self._files[-1].caps[CROWDED_OUT] += len(chosen)
+        return chosen
 
     def _place(self, number: int, waited: Blocks, block: Int64) -> None:
         """Note in which files a conversation's rows lie, and its number in each; what is in one file needs no note."""
@@ -227,11 +270,11 @@ class Flows:
         """Leave only the number of a conversation that is over."""
         del self._followed[number]
         self._undecided.table["state"][number] = OVER
+        if streams.crowded:
+            self._files[-1].caps[HELD_TOO_MUCH] += 1
         for side, frame in streams.conflicts():
-            conflicts = self._files[frame >> FRAME_BITS].conflicts
-            if len(conflicts) < MAX_CONFLICTS:
-                stream = streams.conversation.place(frame).stream
-                conflicts.append(Conflict(number, side, stream, frame & FRAME_MASK))
+            stream = streams.conversation.place(frame).stream
+            self._files[frame >> FRAME_BITS].conflict(Conflict(number, side, stream, frame & FRAME_MASK))
 
 
 def _begun(groups: list[_Group], block: Int64, buffer: Bytes, waited: dict[int, Blocks]) -> dict[int, Beginning]:

@@ -6,6 +6,7 @@ that wait too long, and the oldest where too much waits. The clock is the larges
 """
 
 from bisect import insort
+from collections import Counter
 from typing import NamedTuple
 
 from tlspcap.wire.columns import IP_FRAGMENT, FileFacts
@@ -15,6 +16,8 @@ MOST_DATAGRAMS = 1_000  # that wait at once
 MOST_BYTES = 16 << 20  # captured bytes that wait at once
 MOST_FRAGMENTS = 200  # of one datagram: as many as 64 KB in packets of 576 bytes need, and some to spare
 LARGEST_DATAGRAM = 65_535  # bytes, without the IP header
+CROWDED_OUT = "IP packets in fragments were given up: too many waited at once for the rest of theirs"
+TOO_MANY_PARTS = "IP packets in fragments were given up: they came in too many"
 PATIENCE = 30_000_000_000  # ns; what Linux waits (ipfrag_time)
 
 
@@ -88,6 +91,7 @@ class Fragments:
         self._clock = 0
         self._conflicts = 0  # datagrams with fragments that overlap in different bytes
         self._lost = 0  # packets given up on in which TCP may have been
+        self._caps: Counter[str] = Counter()
 
     def add(self, fragment: Fragment, time: int) -> Packet | None:
         """Take a fragment; return the content of its datagram if that is whole now."""
@@ -102,6 +106,7 @@ class Fragments:
         if whole is not None:
             self._forget(fragment.key)
         elif datagram.packets >= MOST_FRAGMENTS or fragment.offset + fragment.size > LARGEST_DATAGRAM:
+            self._caps[TOO_MANY_PARTS] += datagram.packets >= MOST_FRAGMENTS
             self._lose(fragment.key)
         return whole
 
@@ -112,16 +117,18 @@ class Fragments:
         if self._lost:
             facts.unread[IP_FRAGMENT] += self._lost
         facts.conflicting_fragments = self._conflicts
+        facts.caps.update(+self._caps)
 
     def _give_up(self) -> None:
         """Let go of datagrams from the oldest on, while they are too old or too many."""
-        while self._waiting and self._too_much():
-            self._lose(next(iter(self._waiting)))
-
-    def _too_much(self) -> bool:
-        oldest = next(iter(self._waiting.values()))
-        too_old = self._clock - oldest.time > PATIENCE
-        return too_old or len(self._waiting) >= MOST_DATAGRAMS or self._bytes >= MOST_BYTES
+        while self._waiting:
+            key, oldest = next(iter(self._waiting.items()))
+            too_old = self._clock - oldest.time > PATIENCE
+            too_much = len(self._waiting) >= MOST_DATAGRAMS or self._bytes >= MOST_BYTES
+            if not too_old and not too_much:
+                return
+            self._caps[CROWDED_OUT] += not too_old
+            self._lose(key)
 
     def _forget(self, key: tuple[bytes, bytes, int, int]) -> _Datagram:
         datagram = self._waiting.pop(key)

@@ -8,42 +8,21 @@ error quotes counts as a packet, but tells no initial number. (Wireshark 4.0.17,
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from tlspcap.wire.columns import QUOTED, Int64, Segments
+from tlspcap.wire.index import Column, Index, Table
 
 SYN, ACK = 2, 16
 PORT_BITS = 16
 PORT_MASK = 0xFFFF
 _FEW_ADDRESSES = 1 << 15  # so many fit, each with a port, into half of an int64
 
-Column = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
-
-
-class Table:
-    """Growing columns with names: one row of some tens of bytes for each conversation ever numbered."""
-
-    def __init__(self, **dtypes: npt.DTypeLike) -> None:
-        self.rows = 0
-        self._columns = {name: np.zeros(1024, dtype=dtype) for name, dtype in dtypes.items()}
-
-    def __getitem__(self, name: str) -> Column:
-        return self._columns[name][: self.rows]
-
-    def append(self, count: int, **values: npt.ArrayLike) -> None:
-        """Add rows; columns without values get zeros."""
-        before, self.rows = self.rows, self.rows + count
-        for name, column in self._columns.items():
-            if self.rows > len(column):
-                more = np.zeros(max(count, len(column)), dtype=column.dtype)
-                self._columns[name] = np.concatenate([column, more])
-            if name in values:
-                self._columns[name][before : self.rows] = values[name]
 
 
 class Numbered(NamedTuple):
@@ -85,9 +64,11 @@ class Numbering:
     """Gives each TCP segment of a capture file its conversation number, chunk after chunk."""
 
     def __init__(self) -> None:
-        self._newest: dict[int, int] = {}  # both endpoints, packed -> newest conversation number
-        # An endpoint is an address number and a port, packed; low and high order them. Unknown numbers are -1.
-        self.table = Table(low=np.int64, high=np.int64, opener_low=np.bool_, low_first=np.int64, high_first=np.int64)
+        # An endpoint is an address number and a port, packed; low and high order them.
+        self._pairs = Index()
+        self._newest = Table(number=np.int32)  # of each pair, its newest conversation's number
+        # Of each conversation; initial numbers that are not known are -1.
+        self.table = Table(pair=np.int32, opener_low=np.bool_, low_first=np.int64, high_first=np.int64)
 
     def number(self, segments: Segments) -> Numbered:
         """Number the segments of a chunk that follows the ones before."""
@@ -95,28 +76,29 @@ class Numbering:
         target = segments.target.astype(np.int64) << PORT_BITS | segments.target_port
         from_low = source <= target
         code, lows, highs = _pairs(np.minimum(source, target), np.maximum(source, target))
-        keys = [low << 48 | high for low, high in zip(lows.tolist(), highs.tolist(), strict=True)]
-        known = np.array([self._newest.get(key, -1) for key in keys], dtype=np.int64)
+        pairs = self._pairs.add(lows, highs)
+        self._newest.append(len(self._pairs) - self._newest.rows, number=-1)
+        known = self._newest["number"][pairs].astype(np.int64)
 
         first_row = np.flatnonzero(np.diff(np.maximum.accumulate(code), prepend=-1))
         units = _units(code, _syns_to_judge(segments.flags, code, known, first_row))
         told = _Told(self._firsts(segments, from_low, units, known), _synacks(segments, from_low, units))
         number, begun = self._numbers(segments, from_low, units, known, first_row, told)
         unit_of_begun = units.unit[begun]
-        pair = units.pair[unit_of_begun]
+        pair = pairs[units.pair[unit_of_begun]]
         synack = segments.flags[begun] & (SYN | ACK) == SYN | ACK
         opener_low = from_low[begun] ^ synack
-        ends = {"low": lows[pair], "high": highs[pair], "opener_low": opener_low}
-        self.table.append(len(begun), low_first=-1, high_first=-1, **ends)
+        self.table.append(len(begun), pair=pair, opener_low=opener_low, low_first=-1, high_first=-1)
         self._remember(number, told)
-        replaced = self._register([keys[at] for at in pair.tolist()], begun.tolist())
+        replaced = self._register(pair, begun)
         numbers = number[units.unit]
         side = (from_low != self.table["opener_low"][numbers]).astype(np.int64)
         return Numbered(numbers, numbers, side, begun, replaced)
 
     def endpoints(self, numbers: Int64) -> tuple[Int64, Int64]:
         """Return the openers and the other ends of conversations: address number << PORT_BITS | port."""
-        low, high = self.table["low"][numbers], self.table["high"][numbers]
+        pair = self.table["pair"][numbers]
+        low, high = self._pairs.keys["first"][pair], self._pairs.keys["second"][pair]
         opener_low = self.table["opener_low"][numbers]
         return np.where(opener_low, low, high), np.where(opener_low, high, low)
 
@@ -189,15 +171,16 @@ class Numbering:
             units = np.flatnonzero(told.synacks[:, side] >= 0)
             column[number[units]] = told.synacks[units, side]
 
-    def _register(self, keys: list[int], rows: list[int]) -> dict[int, int]:
+    def _register(self, pair: Int64, row: Int64) -> dict[int, int]:
         """Make the conversations begun last the newest of their endpoints; return those they replace, by row."""
-        replaced = {}
-        first = self.table.rows - len(keys)
-        for number, (key, row) in enumerate(zip(keys, rows, strict=True), start=first):
-            if key in self._newest:
-                replaced[self._newest[key]] = row
-            self._newest[key] = number
-        return replaced
+        order = np.argsort(pair, kind="stable")
+        pair, row, number = pair[order], row[order], self.table.rows - len(pair) + order
+        before = self._newest["number"][pair].astype(np.int64)
+        again = np.flatnonzero(np.diff(pair, prepend=-1) == 0)  # the one before began in this chunk too
+        before[again] = number[again - 1]
+        self._newest["number"][pair] = number  # the last value assigned stays
+        replacing = before >= 0
+        return dict(zip(before[replacing].tolist(), row[replacing].tolist(), strict=True))
 
 
 def _pairs(low: Int64, high: Int64) -> tuple[Int64, Int64, Int64]:

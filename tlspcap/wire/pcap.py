@@ -18,7 +18,7 @@ from tlspcap.wire.walk import Walker
 
 FILE_HEADER = 24
 LINK_TYPE = 0xFFFF  # of the file header's last field: the upper bits describe frame check sequences
-ROWS = 1 << 18  # packets walked at a time: bounds memory where packets are tiny
+ROWS = 1 << 17  # packets walked at a time: bounds memory where packets are tiny
 
 
 class PcapReader:

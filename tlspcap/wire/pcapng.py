@@ -24,7 +24,8 @@ BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 TLS_KEY_LOG = 0x544C534B
 MOST_INTERFACES = 1 << 16  # of a section; packets of further ones count as unread
 MOST_SECRETS = 64 << 20  # bytes of key logs kept of one file
-ROWS = 1 << 18  # packets walked at a time: bounds memory where packets are tiny
+SECRETS_LEFT_OUT = "key logs inside the capture were left out: they are too large together"
+ROWS = 1 << 17  # packets walked at a time: bounds memory where packets are tiny
 _END_OF_OPTIONS, _IF_TSRESOL, _IF_TSOFFSET = 0, 9, 14
 _WRAP = 0xFFFF_FFFF_FFFF_FFFF
 _PACKET_FIELDS = ("kind", "length", "interface", "high", "low", "captured", "wire")  # 32 bits each
@@ -205,7 +206,11 @@ class PcapngReader:
     def _keep_secrets(self, start: int, length: int) -> None:
         kind, size = self._head.unpack_from(self._window.raw, start + 8)
         size = min(size, length - LEAST[SECRETS])
-        if kind == TLS_KEY_LOG and self._secret_bytes + size <= MOST_SECRETS:
+        if kind != TLS_KEY_LOG or size <= 0:
+            return
+        if self._secret_bytes + size > MOST_SECRETS:
+            self._facts.caps[SECRETS_LEFT_OUT] += 1
+        else:
             self._facts.secrets.append(bytes(self._window.raw[start + 16 : start + 16 + size]))
             self._secret_bytes += size
 

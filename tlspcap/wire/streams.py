@@ -171,6 +171,11 @@ class Streams:
         """Name the sides that sent other bytes for the same offsets, each with the first frame that did."""
         return ((me.side, me.conflict) for me in self.sides if me.conflict)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether more came behind a hole in a side than may wait there."""
+        return any(me.crowded for me in self.sides)
+
     def _follow(self, block: Int64, buffer: memoryview) -> Iterator[Event]:
         """Take rows one by one."""
         conversation, (opener, other), new = self.conversation, self.sides, tuple.__new__

@@ -6,6 +6,7 @@ or MAX_YOUNG_PACKETS packets, an hour after its first packet, or LINGER after it
 packet becomes a Python object here.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -26,7 +27,8 @@ from tlspcap.wire.hello import (
     begins_hello,
     may_begin_hello,
 )
-from tlspcap.wire.numbering import Numbered, Table
+from tlspcap.wire.index import Table
+from tlspcap.wire.numbering import Numbered
 from tlspcap.wire.waiting import WaitingRoom
 
 MAX_YOUNG_BYTES = 16_384  # payload, both sides together, that passes without a hello before a conversation is dismissed
@@ -56,6 +58,7 @@ class _Rows(NamedTuple):
     at: Int64  # row in the chunk
     code: Int64  # index into `numbers`
     numbers: Int64  # distinct conversations, by first row
+    young: Int64  # row of each of them in the table of young conversations
     late: Int64  # conversations that have rows behind their end
 
     def only(self, chosen: Mask) -> "_Rows":
@@ -67,8 +70,9 @@ class Undecided:
     """Decides for each conversation whether it is TLS, and keeps the packets of those that are open."""
 
     def __init__(self) -> None:
-        self.table = Table(
-            state=np.uint8,
+        self.table = Table(state=np.uint8, dialogue=np.bool_)  # of every conversation
+        self._young = Table(  # of those that are undecided, by number; of others until they are tidied away
+            number=np.int64,
             frame=np.int64,
             time=np.int64,
             first_clock=np.int64,
@@ -76,23 +80,41 @@ class Undecided:
             fin0=np.int64,
             fin1=np.int64,
             payload=np.int64,
-            packets=np.int64,
+            packets=np.int32,
             split=np.bool_,
+            robbed=np.bool_,
         )
         self.samples: dict[int, Sample] = {}
-        self.dismissed_early = 0  # conversations dismissed because too many packets waited
+        self.unsampled = False  # there were more than MAX_SAMPLES
         self.waiting = WaitingRoom()
         self._unfilled: set[int] = set()  # samples that lack a side's first bytes
 
     def begin(self, segments: Segments, begun: Int64, clock: Int64) -> None:
         """Take on the conversations that began in a chunk, at the rows given."""
+        numbers = np.arange(self.table.rows, self.table.rows + len(begun))
+        self.table.append(len(begun))
         times = {"frame": segments.frame[begun], "time": segments.time[begun], "first_clock": clock[begun]}
-        self.table.append(len(begun), closing=NEVER, fin0=NEVER, fin1=NEVER, **times)
+        self._young.append(len(begun), number=numbers, closing=NEVER, fin0=NEVER, fin1=NEVER, **times)
+
+    def robbed(self, numbers: Iterable[int]) -> int:
+        """Count those of the conversations that the last look has found whose first packets were let go before."""
+        young = self._of_young(np.array(list(numbers), dtype=np.int64))
+        return int(np.count_nonzero(self._young["robbed"][young]))
+
+    def first_packets(self, numbers: list[int]) -> tuple[Int64, Int64]:
+        """Return frame and time of the first packet of conversations that the last look has found."""
+        young = self._of_young(np.array(numbers, dtype=np.int64))
+        return self._young["frame"][young], self._young["time"][young]
+
+    def _of_young(self, numbers: Int64) -> Int64:
+        """Return the rows of conversations in the table of young ones, which is in order of their numbers."""
+        rows: Int64 = np.searchsorted(self._young["number"], numbers)
+        return rows
 
     def look(self, segments: Segments, numbered: Numbered, clock: Int64) -> dict[int, Blocks]:
         """Decide what a chunk decides; return the conversations to be followed, each with its packets that waited."""
         rows = self._open_rows(segments, numbered, clock)
-        passed = self.table["payload"][rows.numbers], self.table["packets"][rows.numbers]
+        passed = self._young["payload"][rows.young], self._young["packets"][rows.young]
         found = self._found(segments, numbered, rows)
         known = self.table.rows - len(numbered.begun)
         waited = {number: self.waiting.of(number) if number < known else [] for number in found.tolist()}
@@ -107,41 +129,49 @@ class Undecided:
         block = block_of(segments, clock, numbered, rest)
         self.waiting.keep(numbered.number[rest], block, segments.buffer)
         state[[number for number in numbered.replaced if state[number] == UNDECIDED]] = PLAIN
-        self._tidy(int(clock.max(initial=0)))
         return waited
 
-    def _tidy(self, clock: int) -> None:
-        """Let go, from time to time, of packets that wait for nothing."""
-        if not self.waiting.crowded:
-            return
-        state = self.table["state"]
-        ended = (clock > self.table["closing"] + LINGER) | (clock > self.table["first_clock"] + IDLE)
-        state[ended & (state == UNDECIDED)] = PLAIN
-        driven_out = self.waiting.tidy(state == UNDECIDED)
-        state[driven_out] = PLAIN
-        self.dismissed_early += len(driven_out)
+    def tidy(self, clock: int) -> int:
+        """Forget what is not needed any more, behind each chunk; `clock` is the largest time so far.
+
+        Where too many packets wait, the oldest are let go. Their conversations stay undecided, so that no flood of
+        packets hides a handshake; it will seem to begin in mid-stream. Return how many conversations that happens to.
+        """
+        state, young = self.table["state"], self._young
+        ended = (clock > young["closing"] + LINGER) | (clock > young["first_clock"] + IDLE)
+        waits = state[young["number"]] == UNDECIDED
+        state[young["number"][ended & waits]] = PLAIN
+        waits &= ~ended
+        if 2 * np.count_nonzero(waits) <= len(waits):
+            young.keep(waits)
+        robbed = self._of_young(self.waiting.tidy(state == UNDECIDED))
+        first_time = int(np.count_nonzero(~young["robbed"][robbed]))
+        young["robbed"][robbed] = True
+        return first_time
 
     def _open_rows(self, segments: Segments, numbered: Numbered, clock: Int64) -> _Rows:
         """Return the rows of undecided conversations, as far as their conversation has not ended before."""
-        table, number = self.table, numbered.number
-        at = np.flatnonzero(table["state"][number] == UNDECIDED)
-        self._note_ends(segments.flags[at], number[at], numbered.side[at], clock[at])
-        of = number[at]
-        late = (clock[at] > table["closing"][of] + LINGER) | (clock[at] > table["first_clock"][of] + IDLE)
-        code, numbers = pd.factorize(of[~late])
-        return _Rows(at[~late], code.astype(np.int64), numbers, np.unique(of[late]))
+        table, number = self._young, numbered.number
+        at = np.flatnonzero(self.table["state"][number] == UNDECIDED)
+        code, numbers = pd.factorize(number[at])
+        young = self._of_young(numbers)[code]
+        self._note_ends(segments.flags[at], young, numbered.side[at], clock[at])
+        late = (clock[at] > table["closing"][young] + LINGER) | (clock[at] > table["first_clock"][young] + IDLE)
+        behind, at = np.unique(number[at[late]]), at[~late]
+        code, numbers = pd.factorize(number[at])
+        return _Rows(at, code.astype(np.int64), numbers, self._of_young(numbers), behind)
 
-    def _note_ends(self, flags: Int32, number: Int64, side: Int64, clock: Int64) -> None:
+    def _note_ends(self, flags: Int32, young: Int64, side: Int64, clock: Int64) -> None:
         """Note when conversations end: at the first RST, or when both sides have sent a FIN."""
-        closing = self.table["closing"]
+        closing = self._young["closing"]
         reset = np.flatnonzero(flags & RST)
-        np.minimum.at(closing, number[reset], clock[reset])
+        np.minimum.at(closing, young[reset], clock[reset])
         fins = np.flatnonzero(flags & FIN)
         for sender, name in enumerate(("fin0", "fin1")):
             mine = fins[side[fins] == sender]
-            np.minimum.at(self.table[name], number[mine], clock[mine])
-        ended = number[fins]
-        both = np.maximum(self.table["fin0"][ended], self.table["fin1"][ended])
+            np.minimum.at(self._young[name], young[mine], clock[mine])
+        ended = young[fins]
+        both = np.maximum(self._young["fin0"][ended], self._young["fin1"][ended])
         np.minimum.at(closing, ended, both)
 
     def _found(self, segments: Segments, numbered: Numbered, rows: _Rows) -> Int64:
@@ -152,22 +182,22 @@ class Undecided:
         hello_at = np.minimum(hello_at, dialogue_at)
         before = np.arange(len(rows.at)) < hello_at[rows.code]
         code, count = rows.code[before], len(rows.numbers)
-        payload, packets = self.table["payload"], self.table["packets"]
-        payload[rows.numbers] += np.bincount(code, segments.length[rows.at[before]], count).astype(np.int64)
-        packets[rows.numbers] += np.bincount(code, minlength=count)
-        return rows.numbers[(hello_at < len(rows.at)) & ~self._spent(rows.numbers)]
+        payload, packets = self._young["payload"], self._young["packets"]
+        payload[rows.young] += np.bincount(code, segments.length[rows.at[before]], count).astype(np.int64)
+        packets[rows.young] += np.bincount(code, minlength=count).astype(np.int32)
+        return rows.numbers[(hello_at < len(rows.at)) & ~self._spent(rows)]
 
     def _hello_at(self, segments: Segments, numbered: Numbered, rows: _Rows) -> Int64:
         """Return for each undecided conversation the index of its first row with a hello, else the number of rows."""
         start, captured = segments.start[rows.at], segments.captured[rows.at]
         hello = begin_hello(segments.buffer, start, captured)
         hello_at = _first_rows(rows, hello)
-        split = self.table["split"]
+        split = self._young["split"]
         short = np.flatnonzero((captured > 0) & (captured < SSL2_START) & ~hello)
         first = segments.buffer[start[short]]
         short = short[(first == HANDSHAKE) | (first >= 0x80)]
-        split[rows.numbers[rows.code[short]]] = True
-        rejoin = np.flatnonzero(split[rows.numbers][rows.code])
+        split[rows.young[rows.code[short]]] = True
+        rejoin = np.flatnonzero(split[rows.young][rows.code])
         rejoin = rejoin[np.argsort(rows.code[rejoin], kind="stable")]
         edges = np.flatnonzero(np.diff(rows.code[rejoin]))
         for mine in np.split(rejoin, edges + 1) if len(rejoin) else ():
@@ -190,15 +220,15 @@ class Undecided:
                 return index
         return len(at)
 
-    def _spent(self, numbers: Int64) -> Mask:
-        """Whether so much passed without a hello that none is expected."""
-        over: Mask = self.table["payload"][numbers] > MAX_YOUNG_BYTES
-        return over | (self.table["packets"][numbers] > MAX_YOUNG_PACKETS)
+    def _spent(self, rows: _Rows) -> Mask:
+        """Whether so much passed without a hello that none is expected, of each conversation."""
+        over: Mask = self._young["payload"][rows.young] > MAX_YOUNG_BYTES
+        return over | (self._young["packets"][rows.young] > MAX_YOUNG_PACKETS)
 
     def _dismiss(self, rows: _Rows) -> None:
         """Dismiss the conversations that ended, or in which too much passed without a hello."""
         state = self.table["state"]
-        for numbers in (rows.late, rows.numbers[self._spent(rows.numbers)]):
+        for numbers in (rows.late, rows.numbers[self._spent(rows)]):
             state[numbers[state[numbers] == UNDECIDED]] = PLAIN
 
     def _sample(self, segments: Segments, numbered: Numbered, rows: Int64) -> None:
@@ -210,7 +240,11 @@ class Undecided:
         _, first = np.unique(of[telling], return_index=True)
         for at in telling[np.sort(first)].tolist():
             row, number = int(rows[at]), int(of[at])
-            if number not in self.samples and len(self.samples) < MAX_SAMPLES:
+            if number in self.samples:
+                continue
+            if len(self.samples) >= MAX_SAMPLES:
+                self.unsampled = True
+            else:
                 frame, time, side = int(segments.frame[row]), int(segments.time[row]), int(numbered.side[row])
                 where = number, int(numbered.stream[row]), frame
                 self.samples[number] = Sample(*where, time, side, "http" if http[at] else "records")

@@ -5,88 +5,111 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tlspcap.wire.blocks import CAPTURED, START, Blocks
+from tlspcap.wire.blocks import FIELDS, Blocks
 from tlspcap.wire.columns import Bytes, Int64
 
-MAX_WAITING_PACKETS = 2_000_000  # of all undecided conversations; beyond, the oldest conversations are let go
-MAX_WAITING_BYTES = 1 << 28  # payload of them, the same
-MAX_POOLS = 16  # chunks whose waiting packets lie apart
+MAX_WAITING_PACKETS = 1_000_000  # of all undecided conversations; beyond, the oldest packets are let go
+MAX_WAITING_BYTES = 64 << 20  # payload of them, the same
+MAX_SMALL = 16  # pools of fewer than SMALL packets that lie apart
+SMALL = 1 << 14
+
+_FORMATS = ("i8", "i8", "i8", "u1", "u4", "u4", "u2", "u4", "u4", "u4", "u4")  # of FIELDS
+_ROW = np.dtype(list(zip(FIELDS, _FORMATS, strict=True)))
+
+_Rows = npt.NDArray[np.void]
+_Numbers = npt.NDArray[np.uint32]
+_Mask = npt.NDArray[np.bool_]
 
 
 class _Pool(NamedTuple):
-    """Waiting packets by conversation, then row."""
+    """Waiting packets by conversation number, in capture order for each."""
 
-    number: Int64
-    block: Int64
-    buffer: Bytes
+    number: _Numbers
+    rows: _Rows
+    buffer: Bytes  # their payloads, one behind the other
+
+    def only(self, chosen: _Mask) -> "_Pool":
+        """Copy some of the packets."""
+        return _packed(self.number[chosen], self.rows[chosen], self.buffer)
 
 
 class WaitingRoom:
-    """Keeps the packets of undecided conversations, some 90 bytes each beside their payload."""
+    """Keeps the packets of undecided conversations, some 50 bytes each beside their payload."""
 
     def __init__(self) -> None:
-        self._pools: list[_Pool] = []
+        self._pools: list[_Pool] = []  # the oldest first
 
     def keep(self, number: Int64, block: Int64, buffer: Bytes) -> None:
         """Copy rows of a chunk, each of a conversation."""
-        if len(number):
-            order = np.argsort(number, kind="stable")
-            self._pools.append(_packed(number[order], block[:, order], buffer))
+        if not len(number):
+            return
+        order = np.argsort(number, kind="stable")
+        rows = np.empty(len(number), dtype=_ROW)
+        for name, line in zip(FIELDS, block, strict=True):
+            rows[name] = line[order]
+        self._pools.append(_packed(number[order].astype(np.uint32), rows, buffer))
 
     def of(self, number: int) -> Blocks:
         """Return the packets of a conversation, in capture order."""
-        parts = []
+        parts, edges = [], np.array((number, number + 1), dtype=np.uint32)
         for pool in self._pools:
-            low, high = np.searchsorted(pool.number, (number, number + 1))
+            low, high = np.searchsorted(pool.number, edges)
             if low < high:
-                parts.append((pool.block[:, low:high], pool.buffer))
+                rows = pool.rows[low:high]
+                parts.append((np.array([rows[name] for name in FIELDS], dtype=np.int64), pool.buffer))
         return parts
 
-    @property
-    def crowded(self) -> bool:
-        """Whether it is time to tidy."""
-        return len(self._pools) > MAX_POOLS or self._too_much()
-
-    def tidy(self, undecided: npt.NDArray[np.bool_]) -> Int64:
-        """Drop what waits for conversations that are decided; return those whose packets no longer fit the bounds.
+    def tidy(self, undecided: _Mask) -> Int64:
+        """Drop what waits for conversations that are decided; return those that lose packets for lack of room.
 
         `undecided` says it of every conversation number.
         """
-        parts = [(pool, np.flatnonzero(undecided[pool.number])) for pool in self._pools]
-        packed = [_packed(pool.number[rows], pool.block[:, rows], pool.buffer) for pool, rows in parts]
-        bases = np.cumsum([0, *(len(pool.buffer) for pool in packed[:-1])])
-        for pool, base in zip(packed, bases.tolist(), strict=True):
-            pool.block[START] += base
-        self._pools = []
-        number = np.concatenate([pool.number for pool in packed])
-        self.keep(number, np.concatenate([pool.block for pool in packed], axis=1), _joined(packed))
-        driven_out = [number[:0]]
+        self._pools = [pool for pool in (_without_most(pool, undecided) for pool in self._pools) if len(pool.number)]
+        small = [pool for pool in self._pools if len(pool.number) < SMALL]
+        if len(small) > MAX_SMALL:
+            large = [pool for pool in self._pools if len(pool.number) >= SMALL]
+            self._pools = [_joined(small), *large]
+        let_go = [np.empty(0, dtype=np.int64)]
         while self._too_much():
-            driven_out.append(self._oldest())
-        return np.concatenate(driven_out)
+            numbers = self._let_go()
+            let_go.append(numbers[undecided[numbers]].astype(np.int64))
+        return np.unique(np.concatenate(let_go))
 
     def _too_much(self) -> bool:
         packets = sum(len(pool.number) for pool in self._pools)
         return packets > MAX_WAITING_PACKETS or sum(len(pool.buffer) for pool in self._pools) > MAX_WAITING_BYTES
 
-    def _oldest(self) -> Int64:
-        """Let go of the older half of what waits; return its conversations."""
-        (pool,) = self._pools
-        half = len(pool.number) // 2
-        half = int(np.searchsorted(pool.number, pool.number[half], side="right"))
-        self._pools = [_packed(pool.number[half:], pool.block[:, half:], pool.buffer)]
-        return np.unique(pool.number[:half])
+    def _let_go(self) -> _Numbers:
+        """Let go of the older half of what waits longest; return its conversations."""
+        oldest = self._pools.pop(0)
+        older = oldest.number <= oldest.number[len(oldest.number) // 2]
+        if not older.all():
+            self._pools.insert(0, oldest.only(~older))
+        return np.unique(oldest.number[older])
 
 
-def _joined(pools: list[_Pool]) -> Bytes:
-    return np.concatenate([pool.buffer for pool in pools])
+def _without_most(pool: _Pool, undecided: _Mask) -> _Pool:
+    """Drop the packets of decided conversations where they are half or more."""
+    waits = undecided[pool.number]
+    return pool.only(waits) if 2 * np.count_nonzero(waits) <= len(waits) else pool
 
 
-def _packed(number: Int64, block: Int64, buffer: Bytes) -> _Pool:
-    """Copy rows with just the payload they refer to."""
-    block = block.copy()
-    captured = block[CAPTURED]
-    before = np.cumsum(captured) - captured
-    source = np.repeat(block[START] - before, captured) + np.arange(captured.sum())
-    block[START] = before
-    return _Pool(number, block, buffer[source])
+def _joined(pools: list[_Pool]) -> _Pool:
+    """Join pools, the oldest first."""
+    bases = np.cumsum([0, *(len(pool.buffer) for pool in pools[:-1])]).tolist()
+    number = np.concatenate([pool.number for pool in pools])
+    rows = np.concatenate([pool.rows for pool in pools])
+    rows["start"] += np.repeat(np.array(bases, dtype=np.uint32), [len(pool.number) for pool in pools])
+    order = np.argsort(number, kind="stable")
+    return _packed(number[order], rows[order], np.concatenate([pool.buffer for pool in pools]))
+
+
+def _packed(number: _Numbers, rows: _Rows, buffer: Bytes) -> _Pool:
+    """Copy the payloads that rows refer to, and let the rows refer to the copy."""
+    full = np.flatnonzero(rows["captured"])
+    start, size = rows["start"][full].astype(np.int64), rows["captured"][full].astype(np.int64)
+    view = buffer.data
+    pieces = [view[low:high] for low, high in zip(start.tolist(), (start + size).tolist(), strict=True)]
+    rows["start"] = 0
+    rows["start"][full] = np.cumsum(size) - size
+    return _Pool(number, rows, np.frombuffer(b"".join(pieces), dtype=np.uint8))
