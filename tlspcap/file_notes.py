@@ -1,7 +1,9 @@
 """What is noted of a capture file as a whole, beside its handshakes: what was odd, what could not be read."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from tlspcap import rows
 from tlspcap.tables import MAX_SERVERS, Builder
@@ -13,6 +15,7 @@ from tlspcap.wire.undecided import Sample
 
 STEP_BACK = 1_000_000  # ns; queues of one network card may differ by less
 MAX_REFUSED = 1_000  # requests for TLS that were declined, of which there is a note
+Key = TypeVar("Key", str, int)
 TOP = 5  # kinds of packets named where there is no TLS
 
 
@@ -149,10 +152,15 @@ def _note_sample(builder: Builder, file: FileReading, sample: Sample) -> None:
 
 def _what_instead(facts: FileFacts, flows: FlowFacts) -> str:
     """What a file without a handshake holds."""
-    kinds = ", ".join(f"{count} {kind}" for kind, count in facts.kinds.most_common(TOP)) or "none readable"
-    ports = ", ".join(f"{port} ({count})" for port, count in flows.ports.most_common(TOP)) or "none"
+    kinds = ", ".join(f"{count} {kind}" for kind, count in _most_common(facts.kinds)) or "none readable"
+    ports = ", ".join(f"{port} ({count})" for port, count in _most_common(flows.ports)) or "none"
     cut = f"; {facts.cut_packets} packets were cut by the snapshot length" if facts.cut_packets else ""
     return (
         f"no TLS handshake found; {facts.packets} packets ({kinds}), {flows.conversations} TCP conversations, "
         f"top server ports: {ports}{cut}"
     )
+
+
+def _most_common(counts: Counter[Key]) -> list[tuple[Key, int]]:
+    """Return the first few of what was counted; equal counts by name, since they are met in any order."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:TOP]
