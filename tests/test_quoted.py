@@ -28,7 +28,7 @@ from test_tunnels import ours, packets_of, theirs
 from wrappings import LINKS, TUNNELS, ether
 
 from tlspcap.spread import read_tables
-from tlspcap.wire.columns import QUOTED
+from tlspcap.wire.columns import COUNTED
 
 SAMPLE = Path(__file__).parent.parent / "sample_captures" / "intermittent-alert.pcap"
 
@@ -121,5 +121,5 @@ def test_chunks_do_not_change_what_quotes_number(seed: int, chunk_bytes: int) ->
     assert scan(capture, chunk_bytes=chunk_bytes) == scan(capture)
     cut, whole = (read_tables(io.BytesIO(capture), chunk_bytes=size).frames["notes"] for size in (chunk_bytes, 1 << 20))
     assert cut.equals(whole)
-    assert all(row.flags < QUOTED for row in scan(capture)[0])
+    assert all(row.flags < COUNTED for row in scan(capture)[0])
     assert np.all(whole["kind"].astype(str) == "no_tls")

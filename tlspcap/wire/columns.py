@@ -30,10 +30,12 @@ DAMAGED_TCP = "damaged TCP header"
 IP_FRAGMENT = "ip fragment without the others of its packet"
 TOO_DEEP = "tunnels nested too deep"
 
-QUOTED = 0x1000  # beside the flags of a segment: only its header, quoted by an ICMP error; counts for numbering alone
 MAX_RECENT = 4_096  # addresses whose numbers are at hand without a look into the index
 _HALVES = Struct(">qq")
 
+# Beside the flags of a segment of which there is no more than a TCP header, damaged or quoted by an ICMP error:
+COUNTED = 0x1000  # it counts for numbering alone
+MUTE = 0x2000  # and tells the initial number of no side, but for a SYN-ACK that changes a known one
 NO_INTERFACE = "packet of an interface that is not described"
 
 def gather(buffer: Bytes, offsets: Int64, record: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -80,7 +82,7 @@ class Segments:
     target_port: Int32
     seq: Int64  # 0 to 2**32 - 1
     ack: Int64  # the field as sent, whether or not ACK is set
-    flags: Int32  # FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128, AE 256; QUOTED
+    flags: Int32  # FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128, AE 256; COUNTED, MUTE
     start: Int64  # offset of the payload
     captured: Int64  # captured payload bytes, 0 to length
     length: Int64  # payload bytes on the wire, as the IP header counts them

@@ -16,7 +16,7 @@ import pandas as pd
 from tlspcap.transport import FRAME_BITS, FRAME_MASK, Conversation, Endpoint, Event
 from tlspcap.wire.beginnings import Beginning, beginnings
 from tlspcap.wire.blocks import FRAME, LINGER, STREAM, Blocks, block_of
-from tlspcap.wire.columns import QUOTED, AddressBook, Bytes, Int64, Segments
+from tlspcap.wire.columns import COUNTED, AddressBook, Bytes, Int64, Segments
 from tlspcap.wire.numbering import PORT_BITS, PORT_MASK, Numbered, Numbering
 from tlspcap.wire.streams import Streams
 from tlspcap.wire.undecided import FOLLOWED, OVER, Sample, Undecided
@@ -127,7 +127,7 @@ class Flows:
         self._undecided.begin(segments, numbered.begun, clock)
         self.clock = int(clock[-1])
         facts.stepped_back = max(facts.stepped_back, int((clock - segments.time).max()))
-        segments, numbered, clock = _not_quoted(segments, numbered, clock)
+        segments, numbered, clock = _only_whole(segments, numbered, clock)
         found = self._undecided.look(segments, numbered, clock)
         facts.robbed_tls += self._undecided.robbed(found)
         waited = self._own(found)
@@ -299,9 +299,9 @@ def _grouped(rows: Int64, number: Int64) -> tuple[Int64, list[_Group]]:
     return rows[np.argsort(code, kind="stable")], [_Group(*group) for group in ranges]
 
 
-def _not_quoted(segments: Segments, numbered: Numbered, clock: Int64) -> tuple[Segments, Numbered, Int64]:
-    """Drop the headers that ICMP errors quote: once numbered, they are of no more use."""
-    real = segments.flags < QUOTED
+def _only_whole(segments: Segments, numbered: Numbered, clock: Int64) -> tuple[Segments, Numbered, Int64]:
+    """Drop the headers that count for numbering alone: once numbered, they are of no more use."""
+    real = segments.flags < COUNTED
     if real.all():
         return segments, numbered, clock
     return segments.of(real), numbered.of(real), clock[real]

@@ -55,6 +55,7 @@ _TCP = np.dtype(  # RFC 9293 3.1
     }
 )
 
+
 class _Transport(NamedTuple):
     """Packets whose IP header is read, and says TCP."""
 
@@ -64,7 +65,7 @@ class _Transport(NamedTuple):
     source: Int32  # address numbers
     target: Int32
 
-    def of(self, rows: Rows) -> "_Transport":
+    def of(self, rows: Rows | Mask) -> "_Transport":
         """Keep some of the rows."""
         columns: Any = (column[rows] for column in self)
         return _Transport(*columns)
@@ -210,7 +211,6 @@ class _Scan:
         return tunnels.carried(self._chunk, network.of(rows), protocol[rows])
 
     def _transport(self, row: Int64, at: Int64, size: Int64, addresses: Int32) -> _Transport:
-        self._chunk.count("tcp", len(row))
         return _Transport(row, at, size, *np.split(addresses, 2))
 
     def _to_end(self, row: Int64, at: Int64) -> Int64:
@@ -224,17 +224,28 @@ class _Scan:
     # TCP
 
     def _tcp(self, transport: _Transport) -> Segments:
-        room = transport.size >= _TCP.itemsize
-        self._chunk.unread(DAMAGED_TCP, np.count_nonzero(~room))
-        whole = room & self._chunk.is_captured(transport.row, transport.at + _TCP.itemsize)
-        self._chunk.unread(CUT_HEADERS, np.count_nonzero(room) - np.count_nonzero(whole))
+        whole = self._chunk.is_captured(transport.row, transport.at + _TCP.itemsize) & (transport.size >= _TCP.itemsize)
+        self._damaged(transport.of(~whole))
         transport = transport.of(where(whole))
         header = self._chunk.gather(transport.at, _TCP)
         size = (header["offset_flags"] >> 12).astype(np.int64) * 4
         sound = (size >= _TCP.itemsize) & (size <= transport.size)
-        self._chunk.unread(DAMAGED_TCP, np.count_nonzero(~sound))
+        self._damaged(transport.of(~sound))
         rows = where(sound)
-        return self._segments(transport.of(rows), header[rows], size[rows])
+        transport = transport.of(rows)
+        self._chunk.count("tcp", len(transport.row))
+        return self._segments(transport, header[rows], size[rows])
+
+    def _damaged(self, transport: _Transport) -> None:
+        """Count packets without a TCP header to read; leave those that have enough of it to be numbered."""
+        captured = self._chunk.is_captured(transport.row, transport.at + links.COUNTED_TCP)
+        counted = captured & (transport.size >= links.COUNTED_TCP)
+        self._chunk.leave(transport.row[counted])
+        size = transport.size[~counted]
+        self._chunk.count("tcp", len(size))
+        short = np.count_nonzero(size < _TCP.itemsize)
+        self._chunk.unread(DAMAGED_TCP, short)
+        self._chunk.unread(CUT_HEADERS, len(size) - short)
 
     def _segments(self, transport: _Transport, header: npt.NDArray[Any], size: Int64) -> Segments:
         row, end = transport.row, self._chunk.end[transport.row]

@@ -44,10 +44,12 @@ ICMP, TCP, UDP, GRE, ICMPV6, ETHERIP = 1, 6, 17, 47, 58, 97
 HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY, HIP, SHIM6 = 0, 43, 44, 51, 60, 135, 139, 140
 EXTENSION_HEADERS = (HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY, HIP, SHIM6)  # RFC 7045 4
 
-# Types of ICMP messages that quote the packet they are about (RFC 792; RFC 4443 2.1).
-ICMP_ERRORS = {ICMP: frozenset({3, 4, 11, 12}), ICMPV6: frozenset({1, 2, 3, 4})}
-ICMP_HEADER = 8
-QUOTED_TCP = 16  # bytes of a quoted TCP header from which on Wireshark counts its conversation
+# Types of ICMP messages in which Wireshark reads the packet that they quote (RFC 792; RFC 4443 2.1, RFC 4861 4.5).
+ICMP_REDIRECT = 137  # of ICMPv6; it quotes the packet in an option
+ICMP_QUOTING = {ICMP: frozenset({3, 4, 11, 12}), ICMPV6: frozenset({1, 2, 3, 4, ICMP_REDIRECT})}
+ICMP_HEADER, ICMP_REDIRECT_HEADER = 8, 40
+REDIRECTED, REDIRECTED_HEADER = 4, 8  # the option, and where in it the packet begins (RFC 4861 4.6.3)
+COUNTED_TCP = 16  # bytes of a TCP header from which on Wireshark counts its conversation
 
 # Tunnels. Each carries another IP packet or a frame; the addresses told are those of the innermost.
 MOST_TUNNELS = 8  # in one another; packets of deeper nests are counted as unread

@@ -4,7 +4,8 @@ Wireshark's tcp.stream counts, per capture file and from 0, each pair of endpoin
 ACK whose sequence number is not the initial one known of its sender starts a new conversation of the same endpoints;
 a SYN-ACK never does. The initial number known of a side is that of its newest SYN-ACK; else that of its SYN; else that
 of its first packet, less one, or the first ACK number that the other side sent before, less one. A header that an ICMP
-error quotes counts as a packet, but tells no initial number. (Wireshark 4.0.17, checked by its output.)
+message quotes, or whose data would begin beyond its packet, counts as a packet, but tells no initial number: only a
+SYN-ACK changes one that is known. (Wireshark 4.0.17, checked by its output.)
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tlspcap.wire.columns import QUOTED, Int64, Segments
+from tlspcap.wire.columns import MUTE, Int64, Segments
 from tlspcap.wire.index import Column, Index, Table
 
 SYN, ACK = 2, 16
@@ -52,12 +53,18 @@ class _Told(NamedTuple):
     """What each unit's rows tell of the initial numbers of the low and the high end, -1 where nothing (units x 2)."""
 
     firsts: Int64  # by its first packet, or the first ACK of the other side
-    synacks: Int64  # by its last SYN-ACK
+    synacks: Int64  # by its last SYN-ACK, where the number was not known before
+    changes: Int64  # by its last SYN-ACK, where the number was known before
 
     def after(self, unit: int, before: list[int]) -> list[int]:
         """Return the initial numbers known after a unit, given those before it."""
-        known = zip(self.synacks[unit].tolist(), before, self.firsts[unit].tolist(), strict=True)
-        return [next((number for number in numbers if number >= 0), -1) for numbers in known]
+        told = zip(before, *(numbers[unit].tolist() for numbers in self), strict=True)
+        return [_known(*numbers) for numbers in told]
+
+
+def _known(before: int, first: int, synack: int, change: int) -> int:
+    numbers = (change, before) if before >= 0 else (synack, first)
+    return next((number for number in numbers if number >= 0), -1)
 
 
 class Numbering:
@@ -82,14 +89,16 @@ class Numbering:
 
         first_row = np.flatnonzero(np.diff(np.maximum.accumulate(code), prepend=-1))
         units = _units(code, _syns_to_judge(segments.flags, code, known, first_row))
-        told = _Told(self._firsts(segments, from_low, units, known), _synacks(segments, from_low, units))
-        number, begun = self._numbers(segments, from_low, units, known, first_row, told)
+        firsts, first_told = self._firsts(segments, from_low, units, known)
+        told = _Told(firsts, *_synacks(segments, from_low, units, first_told))
+        joins = dict(self._joins(segments, from_low, units, known, told))
+        number, begun = self._numbers(units, known, first_row, joins)
         unit_of_begun = units.unit[begun]
         pair = pairs[units.pair[unit_of_begun]]
         synack = segments.flags[begun] & (SYN | ACK) == SYN | ACK
         opener_low = from_low[begun] ^ synack
         self.table.append(len(begun), pair=pair, opener_low=opener_low, low_first=-1, high_first=-1)
-        self._remember(number, told)
+        self._remember(number, told, list(joins))
         replaced = self._register(pair, begun)
         numbers = number[units.unit]
         side = (from_low != self.table["opener_low"][numbers]).astype(np.int64)
@@ -102,10 +111,14 @@ class Numbering:
         opener_low = self.table["opener_low"][numbers]
         return np.where(opener_low, low, high), np.where(opener_low, high, low)
 
-    def _firsts(self, segments: Segments, from_low: Mask, units: _Units, known: Int64) -> Int64:
-        """Return what the first rows of each unit tell of the initial numbers of both ends."""
+    def _firsts(self, segments: Segments, from_low: Mask, units: _Units, known: Int64) -> tuple[Int64, Int64]:
+        """Return what the first rows of each unit tell of the initial numbers of both ends, and which rows those are.
+
+        Where nothing tells, the row is behind all.
+        """
         firsts = np.full((len(units.pair), 2), -1, dtype=np.int64)
-        rows = np.flatnonzero(self._untold(units, known)[units.unit] & (segments.flags < QUOTED))
+        first_told = np.full((len(units.pair), 2), len(segments), dtype=np.int64)
+        rows = np.flatnonzero(self._untold(units, known)[units.unit] & (segments.flags & MUTE == 0))
         flags, unit, low_sent = segments.flags[rows], units.unit[rows], from_low[rows]
         own = segments.seq[rows] - (flags & SYN == 0)
         told = segments.ack[rows] - 1
@@ -114,7 +127,8 @@ class Numbering:
             tells = np.flatnonzero(mine | (flags & ACK != 0))[::-1]
             # The last value assigned to an index stays: backwards, that is the first row of each unit.
             firsts[unit[tells], side] = np.where(mine[tells], own[tells], told[tells]) & 0xFFFF_FFFF
-        return firsts
+            first_told[unit[tells], side] = rows[tells]
+        return firsts, first_told
 
     def _untold(self, units: _Units, known: Int64) -> Mask:
         """Whether the first rows of a unit may tell an initial number that is not known."""
@@ -125,12 +139,9 @@ class Numbering:
         told[units.pairs :] = False
         return ~told
 
-    def _numbers(
-        self, segments: Segments, from_low: Mask, units: _Units, known: Int64, first_row: Int64, told: _Told
-    ) -> tuple[Int64, Int64]:
+    def _numbers(self, units: _Units, known: Int64, first_row: Int64, joins: dict[int, int]) -> tuple[Int64, Int64]:
         """Return the number of each unit, and the first rows of those that begin a conversation."""
         number = np.concatenate([known, np.full(len(units.syns), -1, dtype=np.int64)])
-        joins = dict(self._joins(segments, from_low, units, known, told))
         fresh = [unit for unit in range(units.pairs, len(number)) if unit not in joins]
         new = np.concatenate([np.flatnonzero(known < 0), np.array(fresh, dtype=np.int64)])
         rows = np.concatenate([first_row, units.syns])[new]
@@ -161,15 +172,18 @@ class Numbering:
         """Return the initial numbers known of a conversation's low and high endpoint."""
         return [-1, -1] if number < 0 else [int(self.table[name][number]) for name in ("low_first", "high_first")]
 
-    def _remember(self, number: Int64, told: _Told) -> None:
-        """Fill in the initial numbers that were not known, by the earliest unit, and those of newer SYN-ACKs."""
+    def _remember(self, number: Int64, told: _Told, joining: list[int]) -> None:
+        """Take over the initial numbers told: by the first unit of each conversation, then by those that join it."""
+        begins = np.ones(len(number), dtype=np.bool_)
+        begins[joining] = False
+        units = np.flatnonzero(begins)
         for side, name in enumerate(("low_first", "high_first")):
-            column = self.table[name]
-            units = np.flatnonzero(told.firsts[:, side] >= 0)[::-1]
-            units = units[column[number[units]] < 0]
-            column[number[units]] = told.firsts[units, side]
-            units = np.flatnonzero(told.synacks[:, side] >= 0)
-            column[number[units]] = told.synacks[units, side]
+            before = self.table[name][number[units]]
+            first, synack, change = (numbers[units, side] for numbers in told)
+            fresh = np.where(synack >= 0, synack, first)
+            self.table[name][number[units]] = np.where(before < 0, fresh, np.where(change >= 0, change, before))
+        for unit, at in zip(joining, number[joining].tolist(), strict=True):
+            self.table["low_first"][at], self.table["high_first"][at] = told.after(unit, self._initial(at))
 
     def _register(self, pair: Int64, row: Int64) -> dict[int, int]:
         """Make the conversations begun last the newest of their endpoints; return those they replace, by row."""
@@ -222,9 +236,16 @@ def _units(code: Int64, syns: Int64) -> _Units:
     return _Units(unit, np.concatenate([every, code[ordered]]), ordered, pairs)
 
 
-def _synacks(segments: Segments, from_low: Mask, units: _Units) -> Int64:
-    """Return for each unit the sequence numbers of its last SYN-ACK from the low and from the high end, else -1."""
-    synacks = np.full((len(units.pair), 2), -1, dtype=np.int64)
-    rows = np.flatnonzero(segments.flags & (SYN | ACK | QUOTED) == SYN | ACK)
-    synacks[units.unit[rows], np.where(from_low[rows], 0, 1)] = segments.seq[rows]
-    return synacks
+def _synacks(segments: Segments, from_low: Mask, units: _Units, first_told: Int64) -> tuple[Int64, Int64]:
+    """Return for each unit the sequence numbers of its last SYN-ACK from the low and from the high end, else -1.
+
+    The first are of those that count where nothing was known before: a mute one only behind what tells a number.
+    """
+    synacks, changes = (np.full((len(units.pair), 2), -1, dtype=np.int64) for _ in range(2))
+    rows = np.flatnonzero(segments.flags & (SYN | ACK) == SYN | ACK)
+    ends = units.unit[rows], np.where(from_low[rows], 0, 1)
+    changes[ends] = segments.seq[rows]
+    counts = (segments.flags[rows] & MUTE == 0) | (rows > first_told[ends])
+    rows, (unit, side) = rows[counts], (end[counts] for end in ends)
+    synacks[unit, side] = segments.seq[rows]
+    return synacks, changes

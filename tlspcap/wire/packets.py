@@ -6,7 +6,7 @@ import numpy as np
 
 from tlspcap.errors import UnknownLinkType
 from tlspcap.wire import headers, rare
-from tlspcap.wire.columns import QUOTED, AddressBook, FileFacts, Packets, Segments
+from tlspcap.wire.columns import COUNTED, AddressBook, FileFacts, Packets, Segments
 from tlspcap.wire.files import CHUNK_BYTES, HEAD_BYTES, PCAP_MAGICS, PCAPNG_MAGIC, Opened, Window, not_a_capture
 from tlspcap.wire.fragments import Fragments
 from tlspcap.wire.links import KNOWN_LINKS
@@ -40,7 +40,7 @@ def segments(
         found, rest = headers.columns(packets, book, facts)
         if len(rest):
             found = found.merged(rare.segments(packets, rest.tolist(), book, facts, waiting))
-        facts.segments += int(np.count_nonzero(found.flags < QUOTED))
+        facts.segments += int(np.count_nonzero(found.flags < COUNTED))
         yield found
     if fragments is None:
         waiting.finish(facts)

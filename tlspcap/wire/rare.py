@@ -12,9 +12,11 @@ import numpy as np
 
 from tlspcap.wire import links, unwrap
 from tlspcap.wire.columns import (
+    COUNTED,
+    CUT_HEADERS,
     DAMAGED_IP,
     DAMAGED_TCP,
-    QUOTED,
+    MUTE,
     TOO_DEEP,
     AddressBook,
     FileFacts,
@@ -34,6 +36,11 @@ class _Internet(NamedTuple):
     at: int  # offset of what it carries
     size: int  # bytes of that on the wire
     fragment: Fragment | None = None
+
+    @property
+    def is_ipv4(self) -> bool:
+        """Whether this was an IPv4 header."""
+        return len(self.source) == 4
 
 
 def segments(
@@ -92,18 +99,17 @@ class _Reader:
     def __init__(self, packet: Packet, fragments: Fragments, time: int) -> None:
         self._packet, self._fragments, self._time = packet, fragments, time
         self._reassembled = b""
-        self._quoting = ""  # kind of the ICMP error behind whose header reading is
+        self._quoting = ""  # kind of the ICMP message behind whose header reading is
 
     def read(self, link: int) -> Reading:
-        """Read from the link header to TCP, once more for each tunnel. What an error quotes cannot go wrong."""
+        """Read from the link header to TCP, once more for each tunnel. What is quoted cannot go wrong."""
         try:
             layer = unwrap.link(self._packet, link)
             for _ in range(links.MOST_TUNNELS + 1):
                 layer = unwrap.to_ip(self._packet, layer)
                 internet = self._internet(layer)
                 if internet.protocol == links.TCP:
-                    found = _quoted_tcp if self._quoting else _tcp
-                    return Reading(self._quoting or "tcp", "", found(self._packet, internet), self._reassembled)
+                    return self._tcp(internet)
                 layer = self._carried(internet)
             raise Stopped(unread=TOO_DEEP)
         except Stopped as stopped:
@@ -113,6 +119,8 @@ class _Reader:
         """Read an IP header; of a fragment, those of the packet that it makes whole."""
         internet = (_ipv4 if layer.ethertype == links.IPV4 else _ipv6)(self._packet, layer.at)
         while internet.fragment is not None:
+            if self._quoting and _begins_cut(internet):
+                break
             whole = None if self._quoting else self._fragments.add(internet.fragment, self._time)
             if whole is None:
                 raise Stopped(links.protocol_kind(internet.protocol))
@@ -124,7 +132,19 @@ class _Reader:
         if not unwrap.quotes(self._packet, internet.protocol, internet.at):
             return unwrap.carried(self._packet, internet.protocol, internet.at)
         self._quoting = self._quoting or links.protocol_kind(internet.protocol)
-        return unwrap.bare_ip(self._packet, internet.at + links.ICMP_HEADER)
+        return unwrap.quoted(self._packet, internet.protocol, internet.at)
+
+    def _tcp(self, internet: _Internet) -> Reading:
+        if self._quoting:
+            return Reading(self._quoting, "", _counted(self._packet, internet, quoted=True))
+        segment, unread = _tcp(self._packet, internet)
+        return Reading("tcp", unread, segment, self._reassembled)
+
+
+def _begins_cut(internet: _Internet) -> bool:
+    """Whether Wireshark reads a quoted fragment as it is: the first of an IPv4 packet, of which not all is quoted."""
+    fragment = internet.fragment
+    return fragment is not None and not fragment.offset and len(fragment.captured) < fragment.size and internet.is_ipv4
 
 
 def _ipv4(packet: Packet, at: int) -> _Internet:
@@ -179,27 +199,32 @@ def _ipv6_fragment(packet: Packet, header: Any, addresses: tuple[bytes, bytes], 
     return Fragment(key, header.frag_off * 8, size, packet.captured[at : at + size], not header.m_flag, hides)
 
 
-def _tcp(packet: Packet, internet: _Internet) -> Segment:
-    at = internet.at
+def _tcp(packet: Packet, internet: _Internet) -> tuple[Segment | None, str]:
+    """Read a TCP header; of one that is damaged or cut short, what Wireshark numbers it by, and the reason."""
+    at, captured = internet.at, len(packet.captured)
     if internet.size < 20:
-        raise Stopped("tcp", DAMAGED_TCP)
-    header = packet.fields(dpkt.tcp.TCP, at, "tcp")
+        return _counted(packet, internet), DAMAGED_TCP
+    if captured < at + 20:
+        return _counted(packet, internet), CUT_HEADERS
+    header = packet.fields(dpkt.tcp.TCP, at)
     size = header.off * 4
     if size < 20 or size > internet.size:
-        raise Stopped("tcp", DAMAGED_TCP)
-    captured = len(packet.captured)
+        return _counted(packet, internet), DAMAGED_TCP
     start, length = min(at + size, captured), internet.size - size
     ports = header.sport, header.dport
     counts = start, min(captured - start, length), length
-    return Segment(internet.source, internet.target, *ports, header.seq, header.ack, header.flags, *counts)
+    return Segment(internet.source, internet.target, *ports, header.seq, header.ack, header.flags, *counts), ""
 
 
-def _quoted_tcp(packet: Packet, internet: _Internet) -> Segment:
-    """Read as much of a TCP header as an ICMP error must quote and Wireshark looks at; its payload does not count."""
-    if internet.size < links.QUOTED_TCP:
-        raise Stopped
-    head = packet.bytes(internet.at, links.QUOTED_TCP)
+def _counted(packet: Packet, internet: _Internet, quoted: bool = False) -> Segment | None:
+    """Read as much of a TCP header as Wireshark needs to number its conversation; nothing else of it counts.
+
+    It tells initial numbers unless it is quoted, or its data would begin beyond the packet.
+    """
+    head = packet.captured[internet.at : internet.at + links.COUNTED_TCP]
+    if internet.size < links.COUNTED_TCP or len(head) < links.COUNTED_TCP:
+        return None
     header = Packet(head + bytes(4), 20).fields(dpkt.tcp.TCP, 0)
+    flags = header.flags | COUNTED | (MUTE if quoted or header.off * 4 > internet.size else 0)
     ports = header.sport, header.dport
-    counts = internet.at, 0, 0
-    return Segment(internet.source, internet.target, *ports, header.seq, header.ack, header.flags | QUOTED, *counts)
+    return Segment(internet.source, internet.target, *ports, header.seq, header.ack, flags, internet.at, 0, 0)

@@ -163,12 +163,12 @@ def _leave(chunk: Chunk, network: Network) -> Network:
 
 
 def _icmp(chunk: Chunk, network: Network, protocol: int) -> Network:
-    """Leave errors, which quote packets, and count all else."""
+    """Leave messages that quote packets, and count all else."""
     captured = chunk.is_captured(network.row, network.at + 1)
     kind = chunk.buffer[np.where(captured, network.at, 0)]
-    errors = captured & np.isin(kind, list(links.ICMP_ERRORS[protocol]))
-    chunk.leave(network.row[errors])
-    chunk.count(links.protocol_kind(protocol), np.count_nonzero(~errors))
+    quoting = captured & np.isin(kind, list(links.ICMP_QUOTING[protocol]))
+    chunk.leave(network.row[quoting])
+    chunk.count(links.protocol_kind(protocol), np.count_nonzero(~quoting))
     return nothing()
 
 
@@ -244,5 +244,5 @@ _TUNNEL_OF[list(links.UDP_TUNNELS)] = list(links.UDP_TUNNELS.values())
 
 _CARRIED_BY: dict[int, _Step] = {number: _ip(ethertype) for number, ethertype in links.IP_IN_IP.items()}
 _CARRIED_BY |= {links.GRE: _gre, links.UDP: _udp, links.ETHERIP: _leave}
-_CARRIED_BY |= {number: partial(_icmp, protocol=number) for number in links.ICMP_ERRORS}
+_CARRIED_BY |= {number: partial(_icmp, protocol=number) for number in links.ICMP_QUOTING}
 _CARRIED = np.array(sorted(_CARRIED_BY))

@@ -40,10 +40,24 @@ def to_ip(packet: Packet, layer: Layer) -> Layer:
 
 
 def quotes(packet: Packet, protocol: int, at: int) -> bool:
-    """Whether what an IP packet of some protocol carries is an ICMP error, which quotes a packet."""
-    return protocol in links.ICMP_ERRORS and any(
-        kind in links.ICMP_ERRORS[protocol] for kind in packet.captured[at : at + 1]
+    """Whether what an IP packet of some protocol carries is an ICMP message that quotes a packet."""
+    return protocol in links.ICMP_QUOTING and any(
+        kind in links.ICMP_QUOTING[protocol] for kind in packet.captured[at : at + 1]
     )
+
+
+def quoted(packet: Packet, protocol: int, at: int) -> Layer:
+    """Return the packet that an ICMP message quotes. Raises Stopped where there is none."""
+    if protocol == links.ICMP:
+        return bare_ip(packet, at + links.ICMP_HEADER)
+    if packet.bytes(at, 1)[0] != links.ICMP_REDIRECT:
+        return Layer(links.IPV6, at + links.ICMP_HEADER)
+    at += links.ICMP_REDIRECT_HEADER
+    while (option := packet.bytes(at, 2))[0] != links.REDIRECTED and option[1]:  # a length of 0 is invalid
+        at += 8 * option[1]
+    if option[0] != links.REDIRECTED:
+        raise Stopped
+    return Layer(links.IPV6, at + links.REDIRECTED_HEADER)
 
 
 def carried(packet: Packet, protocol: int, at: int) -> Layer:
