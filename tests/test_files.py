@@ -18,6 +18,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packet_builder import ethernet, ipv4, pcap, pcapng, scan, tcp
+from work import memory
 
 from tlspcap.errors import ArgumentError, CaptureError, NotACapture
 from tlspcap.wire.files import Opened, Window, open_capture, sources
@@ -131,6 +132,17 @@ def test_damaged_packed_captures_raise_nothing_but_the_documented_errors(pack: s
         scan(bytes(damaged[: end % len(damaged) + 1]))
     except CaptureError:
         return
+
+
+@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
+def test_a_bomb_is_unpacked_a_little_at_a_time(pack) -> None:
+    """However much a few packed bytes unpack to, 20 MB at most are held, and all of it is read."""
+    size, held = 60 << 20, bytearray(1 << 16)
+    bomb = io.BytesIO(pack(pcap([]) + bytes(size)))
+    with memory() as taken, Opened("bomb", bomb) as opened:
+        read = sum(iter(lambda: opened.readinto(memoryview(held)), 0))
+    assert read == 24 + size
+    assert taken.peak < 20 << 20
 
 
 def test_an_xz_header_cannot_ask_for_any_memory() -> None:

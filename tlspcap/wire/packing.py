@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 _READ_BYTES = 1 << 16  # read from the file at once
+_MOST = 1 << 20  # bytes unpacked at once: bzip2 packs 46 MB of zeros into 40 bytes
 _XZ_MEMORY = 1 << 28  # bytes; `xz -9` needs a quarter of it, and a crafted header could ask for 4 GB
 
 
@@ -22,7 +23,7 @@ class BrokenPacking(Exception):
 class Unpacking(NamedTuple):
     """How one format is unpacked."""
 
-    start: Callable[[], Any]  # makes an object with decompress(bytes), eof and unused_data, for one member
+    start: Callable[[], Any]  # makes an object with decompress(bytes, most), eof and unused_data, for one member
     errors: tuple[type[Exception], ...]
 
 
@@ -31,12 +32,48 @@ class Packing(NamedTuple):
 
     name: str
     magic: bytes
-    piece: int  # packed bytes unpacked at once: bounds the memory, since zstd may pack 128 KB into 4 bytes
+    piece: int  # packed bytes given at once
     load: Callable[[], Unpacking]  # imports what is needed
 
 
+class _Gzip:
+    """One member, by the interface that Python's other decompressors share."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, piece: bytes, most: int) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail + piece, most)
+
+
+class _Zstd:
+    """The same of zstd, whose pieces are small instead: it packs 128 KB into 4 bytes, no more."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._inner.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._inner.unused_data)
+
+    def decompress(self, piece: bytes, most: int) -> bytes:
+        return bytes(self._inner.decompress(piece)) if piece else b""
+
+
 def _gzip() -> Unpacking:
-    return Unpacking(lambda: zlib.decompressobj(wbits=31), (zlib.error,))
+    return Unpacking(_Gzip, (zlib.error,))
 
 
 def _bzip2() -> Unpacking:
@@ -50,7 +87,7 @@ def _xz() -> Unpacking:
 def _zstd() -> Unpacking:
     import zstandard
 
-    return Unpacking(lambda: zstandard.ZstdDecompressor().decompressobj(), (zstandard.ZstdError,))
+    return Unpacking(lambda: _Zstd(zstandard.ZstdDecompressor().decompressobj()), (zstandard.ZstdError,))
 
 
 def _lz4() -> Unpacking:
@@ -88,13 +125,14 @@ class Unpacked:
         self._fresh = False  # at the beginning of a member that need not follow
         self._packed, self._at = memoryview(b""), 0  # read from the stream, and what of it was used
         self._ready = memoryview(b"")  # unpacked, and not yet given out
+        self._more = False  # what was given to the member makes more than was taken
 
     def readinto(self, view: memoryview) -> int:
         """Fill some of a buffer and return how many bytes; 0 at the end.
 
         Raises BrokenPacking where the packed data ends too early or is damaged.
         """
-        while not self._ready and self._packed_follows():
+        while not self._ready and (self._more or self._packed_follows()):
             self._ready = memoryview(self._unpack())
         count = min(len(view), len(self._ready))
         view[:count] = self._ready[:count]
@@ -111,15 +149,16 @@ class Unpacked:
 
     def _unpack(self) -> bytes:
         """Unpack the next piece; begin the next member where one ends."""
-        piece = self._packed[self._at : self._at + self._packing.piece]
+        piece = self._packed[self._at : self._at + (0 if self._more else self._packing.piece)]
         self._at += len(piece)
         if self._fresh and not (piece := _without_padding(piece)):
             return b""
         self._fresh = False
         try:
-            unpacked: bytes = self._member.decompress(piece)
+            unpacked: bytes = self._member.decompress(bytes(piece), _MOST)
         except self._unpacking.errors as error:
             raise BrokenPacking(str(error)) from error
+        self._more = len(unpacked) >= _MOST and not self._member.eof
         if self._member.eof:
             self._at -= len(self._member.unused_data or b"")
             self._member, self._fresh = self._unpacking.start(), True
