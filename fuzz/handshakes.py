@@ -7,7 +7,7 @@ from fuzz.target import Input
 from tlspcap import rows
 from tlspcap.schema import TABLES
 from tlspcap.tables import Builder
-from tlspcap.tls.handshake import MAX_ALERTS, MAX_RECORDS, MAX_TURNS, Follower
+from tlspcap.tls.handshake import MAX_ALERTS, MAX_MESSAGES, MAX_RECORDS, MAX_TURNS, Follower
 from tlspcap.tls.noting import MAX_ODDITIES
 from tlspcap.transport import Closed, Conversation, Data, Endpoint, Event, Gap
 
@@ -28,6 +28,7 @@ def check(data: bytes) -> None:
         return
     assert len(account.records) <= MAX_RECORDS
     assert len(account.alerts) <= MAX_ALERTS
+    assert len(account.messages) <= MAX_MESSAGES + MAX_RECORDS + MAX_ALERTS
     assert len(account.oddities) <= MAX_ODDITIES
     assert len(account.turns) <= MAX_TURNS
     done = rows.finish(account, clock, 10 * _SECOND, b"")

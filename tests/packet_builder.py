@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tlspcap.wire import packets, rare
-from tlspcap.wire.columns import COUNTED, AddressBook, FileFacts, Segments
+from tlspcap.wire.columns import QUOTED, AddressBook, FileFacts, Segments
 from tlspcap.wire.files import open_capture
 from tlspcap.wire.fragments import Fragments
 
@@ -77,11 +77,11 @@ def pcap(
     frames = list(frames)
     magic = 0xA1B2CD34 if kuznetzov else 0xA1B23C4D if nanoseconds else 0xA1B2C3D4
     more = struct.pack(order + "IHBB", 2, 0x0800, 4, 0) if kuznetzov else b""
-    out = bytearray(struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 262144, link))
+    out = [struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 262144, link)]
     unit = 1_000_000 if nanoseconds else 1000
     for at, (frame, wire) in enumerate(zip(frames, wires or map(len, frames), strict=True)):
-        out += struct.pack(order + "IIII", start + at // 1000, at % 1000 * unit, len(frame), wire) + more + frame
-    return bytes(out)
+        out.append(struct.pack(order + "IIII", start + at // 1000, at % 1000 * unit, len(frame), wire) + more + frame)
+    return b"".join(out)
 
 
 def block(kind: int, body: bytes, order: str = "<") -> bytes:
@@ -143,7 +143,7 @@ def scan_slowly(capture: bytes | Path, *, chunk_bytes: int = 1 << 20) -> tuple[l
 
 def rows_of(segments: Segments, book: AddressBook) -> list[Row]:
     """Copy the segments of a chunk out of its buffer, without those that ICMP errors quote."""
-    segments = segments.of(segments.flags < COUNTED)
+    segments = segments.of(segments.flags < QUOTED)
     assert np.all((segments.captured >= 0) & (segments.captured <= segments.length))
     names = ("frame", "time", "source", "target", "source_port", "target_port", "seq", "ack", "flags", "length")
     columns = [getattr(segments, name).tolist() for name in names]

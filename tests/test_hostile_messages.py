@@ -1,14 +1,13 @@
 """Handshake messages made of hostile bytes: nothing but Malformed is raised, and work grows with the bytes."""
 
 import contextlib
-import sys
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openssl_bytes import client_hello
 from tls_bytes import hello_body, server_body, u16s, vector
+from work import calls
 
 from tlspcap.tls import messages as m
 from tlspcap.tls.ciphers import suite
@@ -68,22 +67,6 @@ def test_a_message_cut_anywhere_is_malformed_or_shorter(code, body):
 
 
 # Bounds on work: counted calls, never a clock
-
-
-def calls(work: Callable[[], object]) -> int:
-    """Count the function calls, of Python and C, that `work` makes."""
-    count = 0
-
-    def profile(*_: object) -> None:
-        nonlocal count
-        count += 1
-
-    sys.setprofile(profile)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 def hello_of_size(size: int) -> bytes:

@@ -20,6 +20,7 @@ from tlspcap.tls.messages import ClientHello, ServerHello
 from tlspcap.tls.names import ExtensionType as Code
 from tlspcap.tls.outcome import completeness, judge
 from tlspcap.tls.records import Record
+from tlspcap.tls.remembering import remembered_up_to
 from tlspcap.tls.timing import timing
 from tlspcap.tls.verdict import Mechanism, Outcome, Verdict
 from tlspcap.transport import Data
@@ -55,7 +56,7 @@ def address(packed: bytes) -> str:
     return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed)
 
 
-@lru_cache(maxsize=4096)  # the same few chains come again and again
+@remembered_up_to(16_384, entries=1_024, size=len)  # the same few chains come again and again
 def fingerprint(der: bytes) -> str:
     """SHA-256 of a certificate."""
     return sha256(der).hexdigest()
@@ -100,7 +101,12 @@ _OF_ONE_HELLO = frozenset((
 ))  # fmt: skip
 
 
-@lru_cache(maxsize=4096)  # a client sends hellos of one shape; GREASE makes some dozens of it
+def _size_of_shape(_: int, suites: tuple[int, ...], extensions: tuple[tuple[int, bytes], ...]) -> int:
+    return len(suites) + len(extensions) + sum([len(content) for _, content in extensions])
+
+
+# A client sends hellos of one shape; GREASE makes some dozens of it.
+@remembered_up_to(2_048, entries=2_048, size=_size_of_shape)
 def _offer_of_shape(version: int, suites: tuple[int, ...], extensions: tuple[tuple[int, bytes], ...]) -> Row:
     """What is the same for all hellos that differ only in random values, keys, tickets and names."""
     hello = ClientHello(version, b"", b"", suites, b"", Extensions(extensions))
@@ -140,7 +146,7 @@ _NO_CHOICE: Row = dict.fromkeys((
 ))  # fmt: skip
 
 
-@lru_cache(maxsize=4096)  # a server makes one of a few choices
+@remembered_up_to(64, entries=4_096, size=lambda *facts: len(facts[3]))  # a server makes one of a few choices
 def _choice_of_shape(
     version: int, legacy_version: int, suite: int, extensions: tuple[int, ...], group: int | None, psk_only: bool
 ) -> Row:

@@ -32,6 +32,7 @@ from tlspcap.transport import Closed, Conversation, Data, Event, Gap
 MAX_RECORDS_AFTER = 64  # records of a side followed behind its Finished
 MAX_RECORDS = 2_000  # records followed at all: a long chain takes some 25, early data more
 MAX_ALERTS = 64
+MAX_MESSAGES = 2_000  # handshake messages in clear, with records that are shown as one; a handshake has some 20
 MAX_GAPS = 16  # of a side
 MAX_TURNS = 4_096  # packets with data whose times are kept
 MAX_HELD = 6  # bytes of a begun hello held while its kind cannot be told: a record header and the message type
@@ -211,6 +212,10 @@ class Follower:
         if null and record.fragment is not None:
             record = record._replace(fragment=_without_mac(account, record.fragment))
         for raw in half.joiner.feed(record):
+            if len(account.messages) >= MAX_MESSAGES:
+                self.done = True
+                odd(account, "cap_reached", raw.first, f"more than {MAX_MESSAGES} messages; the rest was not followed")
+                break
             _message(account, half.role, raw)
             if null and raw.code == FINISHED:
                 half.seen.finished = half.seen.finished or record

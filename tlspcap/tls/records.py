@@ -5,6 +5,8 @@ many messages (RFC 8446 5.1). Each record and message remembers the packets that
 be pointed at by the frame that holds its first byte.
 """
 
+from bisect import bisect_right
+from operator import attrgetter
 from struct import Struct
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ HEADER_LENGTH = 5
 MAX_LENGTH = 2**14 + 2048  # RFC 5246 6.2.3: the longest TLSCiphertext of any version
 MAX_MESSAGE = 2**21  # a longer handshake message is not joined; RFC 8446 4 would allow 2**24
 _HEADER = Struct(">BHH")
+_OFFSET = attrgetter("offset")
 _new = tuple.__new__
 _CLEAR_TYPES = frozenset((CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, HEARTBEAT))
 
@@ -327,4 +330,4 @@ def _piece_at(record: Record, position: int) -> Data:
     if len(record.pieces) == 1:
         return record.pieces[0]
     offset = record.end - record.length + position
-    return next((piece for piece in reversed(record.pieces) if piece.offset <= offset), record.pieces[0])
+    return record.pieces[max(0, bisect_right(record.pieces, offset, key=_OFFSET) - 1)]
