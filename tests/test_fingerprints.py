@@ -4,15 +4,17 @@ import csv
 from hashlib import md5, sha256
 
 import pytest
+from conversation import CLIENT, HANDSHAKE, SERVER, Talk, message, record
 from handshake_bytes import REFERENCE, clear_messages, tcp_streams
 from openssl_bytes import client_hello
 from test_captures import CAPTURES
 from test_verdicts import SAMPLES, tshark_fields
-from tls_bytes import vector
+from tls_bytes import hello_body, server_body, vector
 
+from tlspcap import rows
 from tlspcap.tls import fingerprints as f
 from tlspcap.tls.extensions import Extensions
-from tlspcap.tls.hellos import ClientHello, ServerHello
+from tlspcap.tls.hellos import RETRY_RANDOM, ClientHello, ServerHello
 
 TLS12, TLS13 = 0x0303, 0x0304
 
@@ -215,6 +217,21 @@ def test_ja3s_is_the_md5_of_version_suite_and_extensions():
     answer = ServerHello(TLS12, bytes(32), b"", 0x1301, 0, Extensions(((51, b""), (43, u16s(TLS13)))))
     assert f.ja3s_text(answer) == "771,4865,51-43"
     assert f.ja3s(answer) == md5(b"771,4865,51-43").hexdigest() == "eb1d94daa7e0344597e756a1fb6e7054"
+
+
+def test_the_hello_before_a_retry_is_fingerprinted():
+    """Of the two hellos around a HelloRetryRequest the row keeps the first, and of the answers the ServerHello."""
+    versions, share = (43, b"\x02" + u16s(TLS13)), u16s(29) + vector(2, bytes(32))
+    first = hello_body((10, vector(2, u16s(29, 24))), versions, (51, vector(2, share)))
+    second = hello_body((44, vector(2, b"cookie")), (10, vector(2, u16s(29, 24))), versions, (51, vector(2)))
+    retry = server_body((43, u16s(TLS13)), (51, u16s(24)), random=RETRY_RANDOM)
+    answer = server_body((51, u16s(24) + vector(2, bytes(97))), (43, u16s(TLS13)))
+    talk = Talk().says(CLIENT, record(HANDSHAKE, message(1, first))).says(SERVER, record(HANDSHAKE, message(2, retry)))
+    talk.says(CLIENT, record(HANDSHAKE, message(1, second))).says(SERVER, record(HANDSHAKE, message(2, answer)))
+    row = rows.handshake_row(rows.finish(talk.account(), talk.clock, 10**10, b"id"))
+    assert row["hello_retry"]
+    assert (row["ja4"], row["ja3"]) == (f.ja4(ClientHello.parse(first)), f.ja3(ClientHello.parse(first)))
+    assert row["ja3s"] == f.ja3s(ServerHello.parse(answer))
 
 
 def test_a_real_hello_hashes_its_raw_form():

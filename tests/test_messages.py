@@ -1,4 +1,4 @@
-"""Handshake messages: RFC layouts, real stacks, scapy's builds, other people's captures."""
+"""Handshake messages: RFC layouts, real stacks, other people's captures."""
 
 import csv
 import hashlib
@@ -7,10 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from handshake_bytes import REFERENCE, clear_messages, tcp_streams
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from openssl_bytes import client_context, client_hello, exchange
-from scapy_tls import layers
 from tls_bytes import u16s, vector
 
 from tlspcap.tls import messages as m
@@ -153,80 +150,6 @@ def test_a_real_handshake_is_read_message_by_message(version, ciphers, kind):
     assert [each.group in (23, 29) for each in exchanges] == ([True] if chosen.key_exchange == "ECDHE" else [])
     assert all((each.signature_scheme is not None) == (hello.version == TLS12) for each in exchanges)
     assert m.ServerHelloDone() in rest
-
-
-# Scapy's builds
-
-NAMES = st.binary(min_size=1, max_size=40).filter(lambda name: not names.is_grease(int.from_bytes(name[:2])))
-CODES = st.integers(0, 0xFFFF).filter(lambda code: not names.is_grease(code))
-CODE_LISTS = st.lists(CODES, min_size=1, max_size=12)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    version=st.sampled_from([0x0300, TLS10, TLS12]),
-    session_id=st.binary(max_size=32),
-    suites=CODE_LISTS,
-    name=NAMES,
-    protocols=st.lists(NAMES, min_size=1, max_size=4),
-    groups=CODE_LISTS,
-    schemes=CODE_LISTS,
-    versions=st.lists(CODES, min_size=1, max_size=5),
-    share=st.binary(max_size=70),
-    ticket=st.binary(max_size=60),
-)
-def test_client_hellos_that_scapy_builds(
-    version, session_id, suites, name, protocols, groups, schemes, versions, share, ticket
-):
-    """A ClientHello that scapy builds gives back everything that was put into it."""
-    tls = layers()
-    built = tls.TLSClientHello(
-        version=version,
-        sid=session_id,
-        ciphers=suites,
-        ext=[
-            tls.TLS_Ext_ServerName(servernames=[tls.ServerName(servername=name)]),
-            tls.TLS_Ext_ALPN(protocols=[tls.ProtocolName(protocol=each) for each in protocols]),
-            tls.TLS_Ext_SupportedGroups(groups=groups),
-            tls.TLS_Ext_SignatureAlgorithms(sig_algs=schemes),
-            tls.TLS_Ext_SupportedVersion_CH(versions=versions),
-            tls.TLS_Ext_KeyShare_CH(client_shares=[tls.KeyShareEntry(group=29, key_exchange=share)]),
-            tls.TLS_Ext_SessionTicket(ticket=ticket),
-        ],
-    )
-    hello = m.ClientHello.parse(bytes(built)[4:])
-    assert (hello.legacy_version, hello.session_id) == (version, session_id)
-    assert (list(hello.cipher_suites), list(hello.groups), list(hello.signature_schemes)) == (suites, groups, schemes)
-    assert hello.extensions.get(0) is not None
-    assert hello.server_name == name.decode("ascii", "backslashreplace")
-    assert len(hello.alpn) == len(protocols)
-    assert list(hello.offered_versions) == sorted(versions, key=names.version_rank, reverse=True)
-    assert (hello.key_share_groups, hello.session_ticket) == ((29,), ticket)
-    assert hello.malformed_extensions == ()
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    session_id=st.binary(max_size=32),
-    cipher=st.integers(0, 0xFFFF),
-    types=st.lists(st.integers(0, 255), max_size=6),
-    schemes=CODE_LISTS,
-    ticket=st.binary(min_size=1, max_size=200),  # scapy replaces an empty one, or an empty nonce, by a random one
-    nonce=st.binary(min_size=1, max_size=8),
-    lifetime=st.integers(0, 2**32 - 2),
-)
-def test_other_messages_that_scapy_builds(session_id, cipher, types, schemes, ticket, nonce, lifetime):
-    """ServerHello, CertificateRequest and tickets that scapy builds give back what was put into them."""
-    tls = layers()
-    hello = m.parse(2, bytes(tls.TLSServerHello(version=TLS12, sid=session_id, cipher=cipher))[4:])
-    assert (hello.legacy_version, hello.session_id, hello.cipher_suite) == (TLS12, session_id, cipher)
-    request = m.parse(13, bytes(tls.TLSCertificateRequest(ctypes=types, sig_algs=schemes))[4:], TLS12)
-    assert (list(request.certificate_types), list(request.signature_schemes)) == (types, schemes)
-    old = m.parse(4, bytes(tls.TLSNewSessionTicket(lifetime=lifetime, ticket=ticket))[4:], TLS12)
-    assert (old.lifetime, old.ticket) == (lifetime, ticket)
-    built = tls.TLS13NewSessionTicket(ticket_lifetime=lifetime, ticket_age_add=7, ticket_nonce=nonce, ticket=ticket)
-    new = m.parse(4, bytes(built)[4:], TLS13)
-    assert (new.lifetime, new.age_add, new.nonce, new.ticket) == (lifetime, 7, nonce, ticket)
 
 
 # Captures that nobody here made
