@@ -135,7 +135,8 @@ def figure_page() -> str:
 
 
 def _figure(figure: figures.Figure) -> str:
-    title = f"## {figure.name}: {'TLS 1.3' if figure.family == '1.3' else 'SSL 3.0 to TLS 1.2'}"
+    versions = {"2.0": "", "1.2": ": SSL 3.0 to TLS 1.2", "1.3": ": TLS 1.3"}
+    title = f"## {figure.name}{versions[figure.family]}"
     blocks = [title, _sequence(figure)]
     return "\n\n".join([*blocks, "| from | message | | defined in |\n| --- | --- | --- | --- |\n" + _steps(figure)])
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+import ssl2_bytes
 from conversation import ALERT, CHANGE_CIPHER_SPEC, CLIENT, DATA, HANDSHAKE, SERVER, Talk, message, record
 from tls_bytes import RANDOM, hello_body, server_body, u16s, vector
 
@@ -223,6 +224,13 @@ CASES: dict[str, tuple[Callable[[], Talk], str, Expected]] = {
         "silence", failed(Mechanism.TIMEOUT, Party.NETWORK, Phase.CLIENT_HELLO)),
     "the client's answer is missing, then tickets": (
         lambda: up_to_flight13().loses(CLIENT, 74).says(SERVER, sealed(250)).closes(CLIENT), "bytes_missing", UNKNOWN),
+    "SSL 2.0, whole": (ssl2_bytes.full, "ssl2_finished", OK),
+    "SSL 2.0, an error in clear": (
+        lambda: Talk().says(CLIENT, ssl2_bytes.client_hello()).says(SERVER, ssl2_bytes.error(1)),
+        "ssl2_error", failed(Mechanism.ALERT, Party.SERVER, Phase.CLIENT_HELLO)),
+    "SSL 2.0, a sealed error": (
+        lambda: ssl2_bytes.hellos().says(SERVER, ssl2_bytes.sealed(ssl2_bytes.ERROR)).closes(SERVER),
+        "ssl2_sealed_error", failed(Mechanism.HIDDEN_ALERT, Party.SERVER, Phase.KEY_EXCHANGE)),
 }  # fmt: skip
 
 

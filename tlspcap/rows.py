@@ -9,7 +9,7 @@ from hashlib import blake2b, sha256
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, NamedTuple
 
-from tlspcap.tls import flights, names
+from tlspcap.tls import flights, names, ssl2
 from tlspcap.tls.account import CLIENT, SERVER, Account, Oddity, SeenAlert
 from tlspcap.tls.ciphers import forward_secrecy
 from tlspcap.tls.evidence import evidence
@@ -19,7 +19,7 @@ from tlspcap.tls.flights import ClientFlight
 from tlspcap.tls.messages import ClientHello, ServerHello
 from tlspcap.tls.names import ExtensionType as Code
 from tlspcap.tls.outcome import completeness, judge
-from tlspcap.tls.records import Record
+from tlspcap.tls.records import UNTYPED, Record
 from tlspcap.tls.remembering import remembered_up_to
 from tlspcap.tls.timing import timing
 from tlspcap.tls.verdict import Mechanism, Outcome, Verdict
@@ -153,14 +153,15 @@ def _choice_of_shape(
     """What is the same for all ServerHellos that differ only in random values and keys."""
     shape = ServerHello(legacy_version, b"", b"", suite, 0, Extensions(tuple([(code, b"") for code in extensions])))
     name = names.version_name(version)
+    chosen = version != names.SSL20 or suite != ssl2.NO_KIND  # in SSL 2.0 the client's next message says it
     return {
         "negotiated_version": name,
         "version": name,
-        "cipher": names.cipher_name(suite),
-        "cipher_code": suite,
+        "cipher": names.cipher_name(suite) if chosen else None,
+        "cipher_code": suite if chosen else None,
         "group": None if group is None else names.group_name(group),
         "forward_secrecy": forward_secrecy(version, suite, psk_only),
-        "ja3s": ja3s(shape),
+        "ja3s": None if version == names.SSL20 else ja3s(shape),
     }
 
 
@@ -180,6 +181,8 @@ def _taken_up(account: Account) -> str:
         return "none"
     if account.is_tls13:
         return "psk" if server.psk_selected else "declined" if hello.psk_offered else "none"
+    if account.is_ssl2:  # SSL 2.0 2.6
+        return "session_id" if server.session_id else "declined" if hello.session_id else "none"
     echoed = bool(hello.session_id) and server.session_id == hello.session_id
     steps = account.server.steps
     full = "server_hello_done" in steps or "certificate" in steps
@@ -218,16 +221,26 @@ def _server_flight(account: Account) -> Row:
 def _client_auth(account: Account) -> str:
     if account.server_hello is None:
         return "unknown"
-    if account.is_tls13:
+    if account.is_tls13 or account.is_ssl2:
         return "hidden"
     if account.certificate_request is None:
-        settled = "server_hello_done" in account.server.steps or "change_cipher_spec" in account.server.steps
-        return "not_requested" if settled else "unknown"
+        return "not_requested" if _was_not_requested(account) else "unknown"
     if account.client_chain is not None:
         return "certificate" if account.client_chain else "no_certificate"
     if any(alert.sender == CLIENT and alert.code == 41 for alert in account.alerts):
         return "no_certificate"  # SSL 3.0 says it by an alert (RFC 6101 5.6.6)
     return "requested"
+
+
+def _was_not_requested(account: Account) -> bool:
+    """Whether no CertificateRequest came: the server's flight shows it, or the client's answer.
+
+    A client that is asked sends a Certificate, if an empty one, before its ClientKeyExchange (RFC 5246 7.4.6).
+    """
+    steps, client = account.server.steps, account.client
+    if "server_hello_done" in steps or "change_cipher_spec" in steps:
+        return True
+    return "client_key_exchange" in client.steps and account.client_chain is None and not client.gaps
 
 
 def _chain(account: Account) -> Row:
@@ -256,11 +269,15 @@ def _verdict(account: Account, verdict: Verdict) -> Row:
         "failure_phase": verdict.phase and verdict.phase.value,
         "failure_side": verdict.side and verdict.side.value,
         "failure_mechanism": verdict.mechanism and verdict.mechanism.value,
-        "alert": None if alert is None else names.alert_name(alert),
+        "alert": None if alert is None else _alert_name(account, alert),
         "alert_code": alert,
         "completeness": completeness(account, verdict).value,
         "reason": verdict.reason,
     }
+
+
+def _alert_name(account: Account, code: int) -> str:
+    return ssl2.error_name(code) if account.is_ssl2 else names.alert_name(code)
 
 
 # -- what belongs to a handshake ----------------------------------------------------------------------------------
@@ -277,7 +294,7 @@ def record_rows(done: Finished) -> Iterator[Row]:
     for record, sender, sealed in done.account.records:
         yield _place(done, record.first) | {
             "sender": sender,
-            "content_type": names.content_type_name(record.content_type),
+            "content_type": None if record.content_type == UNTYPED else names.content_type_name(record.content_type),
             "record_version": names.version_name(record.version),
             "length": record.length,
             "sealed": sealed,
@@ -319,8 +336,8 @@ def _alert_row(done: Finished, alert: SeenAlert, *, encrypted: bool) -> Row:
         "id": done.id, "capture": capture, "transport": "tcp", "stream": stream,
         "frame": alert.data.frame, "time": alert.data.time, "sender": alert.sender,
         "level": None if alert.level is None else LEVELS.get(alert.level),
-        "description": None if alert.code is None else names.alert_name(alert.code),
-        "code": alert.code, "encrypted": encrypted, "decrypted": False, "inferred": False,
+        "description": None if alert.code is None else _alert_name(done.account, alert.code),
+        "code": alert.code, "encrypted": encrypted, "decrypted": False, "inferred": encrypted and done.account.is_ssl2,
         "phase": "after" if after else "during",
     }  # fmt: skip
 

@@ -176,15 +176,16 @@ HANDSHAKES = Table("handshakes", "one TLS handshake of which a ClientHello or a 
 
 RECORDS = Table("records", "one TLS record, as far as the connection is followed", (
     ID, HANDSHAKE, FRAME, WHEN, OFFSET, SENDER,
-    _text("content_type", "IANA name of the content type in the record's header"),
-    _text("record_version", "version in the record's header"),
+    _text("content_type", "IANA name of the content type in the record's header; NA in SSL 2.0, which has none"),
+    _text("record_version", "version in the record's header; SSL 2.0 where it has the form of that"),
     Column("length", "int32", "length in the record's header", unit="bytes"),
     Column("sealed", "bool", "the content is encrypted"),
 ))  # fmt: skip
 
 MESSAGES = Table("messages", "one handshake message, ChangeCipherSpec, alert, or first application data of a side", (
     ID, HANDSHAKE, FRAME, WHEN, OFFSET, SENDER,
-    _text("message", "IANA handshake type name, change_cipher_spec, alert or application_data; sealed where encrypted"),
+    _text("message", "IANA handshake type name (in SSL 2.0 that protocol's own), change_cipher_spec, alert or "
+                     "application_data; sealed where encrypted"),
     Column("length", "int32", "length of its body", unit="bytes"),
     _text("record_version", "version in the header of the record that holds its first byte"),
 ))  # fmt: skip
@@ -192,7 +193,7 @@ MESSAGES = Table("messages", "one handshake message, ChangeCipherSpec, alert, or
 ALERTS = Table("alerts", "one alert", (
     ID, HANDSHAKE, CAPTURE, TRANSPORT, STREAM, FRAME, WHEN, SENDER,
     _category("level", ("warning", "fatal"), "level sent; NA where sealed"),
-    _text("description", "IANA name; NA where sealed"),
+    _text("description", "IANA name, of an ERROR of SSL 2.0 its own (SSL_PE_…); NA where sealed"),
     Column("code", "Int16", "its code"),
     Column("encrypted", "bool", "it was sealed on the wire"),
     Column("decrypted", "bool", "keys gave its content"),

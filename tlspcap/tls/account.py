@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tlspcap.tls import figures
+from tlspcap.tls import figures, ssl2
 from tlspcap.tls.ciphers import Suite
 from tlspcap.tls.messages import CertificateRequest, ClientHello, ServerHello, ServerKeyExchange
 from tlspcap.tls.names import is_tls13
@@ -47,6 +47,15 @@ class Oddity(NamedTuple):
     kind: str
     data: Data | Gap | Closed
     detail: str
+
+
+@dataclass(slots=True)
+class Ssl2Account:
+    """What else is known of a conversation that begins with a hello of SSL 2.0."""
+
+    goes_on: bool = False  # as SSL 2.0; else what follows the hello, as far as it was seen, is SSL 3.0 or TLS
+    challenge: int = 0  # length of the client's challenge; 0 where its hello was not seen
+    server_hello: ssl2.ServerHello | None = None
 
 
 @dataclass(slots=True)
@@ -96,6 +105,7 @@ class Account:
     alerts: list[SeenAlert] = field(default_factory=list)  # in clear
     history: list[tuple[str, int]] = field(default_factory=list)  # letter, ns
     turns: list[tuple[int, int]] = field(default_factory=list)  # (ns, side) of every packet with data
+    ssl2: Ssl2Account | None = None  # where the first hello has the form of SSL 2.0
     stray: Stray | None = None  # the first bytes that are no TLS, and whose
     stray_sender: str = ""
     oddities: list[Oddity] = field(default_factory=list)
@@ -108,6 +118,11 @@ class Account:
         """Settle which version's rules apply, as far as the hellos tell (RFC 8446 6)."""
         chosen = self.version if self.version is not None else self.offered_max
         self.is_tls13 = is_tls13(chosen)
+
+    @property
+    def is_ssl2(self) -> bool:
+        """Whether the conversation is one of SSL 2.0, not only its first hello."""
+        return self.ssl2 is not None and self.ssl2.goes_on
 
     def side(self, role: str) -> SideAccount:
         """The account of the client or of the server."""

@@ -3,7 +3,6 @@
 Bytes are kept as they come, in whatever pieces. `starttls` knows the words.
 """
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,7 +15,6 @@ MAX_BYTES = 65_536  # of both sides; behind them no hello is looked for
 MAX_PACKETS = 4_096  # with data, the same
 MAX_ANSWER = 1_024  # bytes behind a request in which its answer is looked for
 MAX_PLACES = 8  # places within one packet that are tried as the begin of a hello
-SSL2_HELLO = re.compile(rb"[\x80-\xff].\x01(?:\x00\x02|\x03[\x00-\x03])", re.DOTALL)  # RFC 5246 E.2; it is not parsed
 NOTHING = "none"  # value of `starttls` where nothing was said before the hello
 
 
@@ -74,7 +72,7 @@ class Dialogue:
         """
         if self._asked is not None and self._asked.side == client:
             return self._asked.ways[0].name if len(self._asked.ways) == 1 else None
-        said = self._said[client] and not SSL2_HELLO.match(self._said[client])
+        said = bool(self._said[client])
         lost = self._lost[client] and (hello == client or self._said[1 - client])
         return None if said or lost else NOTHING
 

@@ -32,7 +32,7 @@ class Figure(NamedTuple):
     """One drawing: a name, the versions it is for, and its lines."""
 
     name: str
-    family: str  # "1.2": SSL 3.0 to TLS 1.2; "1.3"
+    family: str  # "2.0": SSL 2.0; "1.2": SSL 3.0 to TLS 1.2; "1.3"
     steps: tuple[Step, ...]
 
     def column(self, side: str) -> tuple[Step, ...]:
@@ -111,7 +111,19 @@ TLS13_RETRY = figure("1.3 with retry", "1.3", """
     server  new_session_ticket      *    RFC 8446 4.6.1
 """)  # fmt: skip
 
-FIGURES = (TLS12_FULL, TLS12_ABBREVIATED, TLS13, TLS13_RETRY)
+# CLIENT-MASTER-KEY is left out where the server took up a session (SSL 2.0 2.2.2).
+SSL2 = figure("SSL 2.0", "2.0", """
+    client  client_hello                 SSL 2.0 2.5
+    server  server_hello                 SSL 2.0 2.6
+    client  client_master_key       ?    SSL 2.0 2.5
+    client  client_finished              SSL 2.0 2.5
+    server  server_verify                SSL 2.0 2.6
+    server  request_certificate     ?    SSL 2.0 2.6
+    client  client_certificate      ?    SSL 2.0 2.5
+    server  server_finished              SSL 2.0 2.6
+""")  # fmt: skip
+
+FIGURES = (TLS12_FULL, TLS12_ABBREVIATED, TLS13, TLS13_RETRY, SSL2)
 
 # What may come at any time and moves nothing: side (None: both), family, message, section.
 ANYTIME = (

@@ -19,7 +19,7 @@ from hashlib import md5, sha256
 
 from tlspcap.tls import extensions as ext
 from tlspcap.tls.extensions import without_grease
-from tlspcap.tls.hellos import ClientHello, ServerHello
+from tlspcap.tls.hellos import LAST_SUITE, ClientHello, ServerHello
 from tlspcap.tls.names import SSL20, SSL30, TLS10, TLS11, TLS12, TLS13, is_grease, version_rank
 from tlspcap.tls.names import ExtensionType as Code
 from tlspcap.tls.remembering import remembered
@@ -189,4 +189,5 @@ def _ja4_alpn(value: bytes) -> str:
 
 
 def _hexadecimal(codes: Iterable[int]) -> str:
-    return ",".join([f"{code:04x}" for code in codes])
+    """Codes in four digits; of a hello in the form of SSL 2.0 the kinds of cipher that only it has, in six."""
+    return ",".join([f"{code:04x}" if code <= LAST_SUITE else f"{code:06x}" for code in codes])

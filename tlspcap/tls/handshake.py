@@ -4,7 +4,7 @@ The follower is a tap: it records odd things and goes on, and never rejects. Whe
 stands is asked of `figures`; what it all means is said by `outcome`.
 """
 
-from tlspcap.tls import figures, flights, names
+from tlspcap.tls import figures, flights, names, ssl2, ssl2_handshake
 from tlspcap.tls.account import CLIENT, SERVER, Account, SeenAlert, SeenMessage, SeenRecord, SideAccount
 from tlspcap.tls.causality import Causality
 from tlspcap.tls.cursor import Malformed
@@ -19,6 +19,7 @@ from tlspcap.tls.records import (
     CLIENT_HELLO,
     HANDSHAKE,
     SERVER_HELLO,
+    UNTYPED,
     MessageJoiner,
     RawMessage,
     Record,
@@ -27,6 +28,7 @@ from tlspcap.tls.records import (
     hello_type,
     may_begin_record,
 )
+from tlspcap.tls.ssl2_records import Reader as Ssl2Reader
 from tlspcap.transport import Closed, Conversation, Data, Event, Gap
 
 MAX_RECORDS_AFTER = 64  # records of a side followed behind its Finished
@@ -35,7 +37,7 @@ MAX_ALERTS = 64
 MAX_MESSAGES = 2_000  # handshake messages in clear, with records that are shown as one; a handshake has some 20
 MAX_GAPS = 16  # of a side
 MAX_TURNS = 4_096  # packets with data whose times are kept
-MAX_HELD = 6  # bytes of a begun hello held while its kind cannot be told: a record header and the message type
+MAX_HELD = 6  # bytes of a begun TLS hello held while its kind cannot be told: a record header and the message type
 
 LEVELS = (1, 2)  # of alerts: warning, fatal; there are no others (RFC 8446 6)
 SHORTEST_SEALED_ALERT = 18  # bytes: 2, and a MAC of 16
@@ -112,7 +114,7 @@ class Follower:
 
     def _gap(self, gap: Gap) -> None:
         account, half = self.account, self._halves[gap.side]
-        half.held = None
+        half.held = []
         if account is None or (account.hello is None and account.hello_first.side != gap.side):
             self._lose(half, gap)
         if account is None or self.done:
@@ -139,47 +141,60 @@ class Follower:
 
     def _search(self, half: "_Half", data: Data) -> None:
         """Look for the hello that begins the handshake, and take what is said before it (STARTTLS, a proxy)."""
-        rest: Data | None = None if self.done else data
-        while rest is not None:
-            rest = self._look(half, rest)
+        rest = [] if self.done else [data]
+        while rest:
+            if self.account is None:
+                rest[:1] = self._look(half, rest[0])
+            else:
+                self._data(rest.pop(0))
         if self.account is None and self._dialogue.spent:
             self.done = True
 
-    def _look(self, half: "_Half", data: Data) -> Data | None:
+    def _look(self, half: "_Half", data: Data) -> list[Data]:
         """Look whether a payload begins a hello, else take it as dialogue; return what is left of it to look at."""
-        held = half.held
-        content = held.payload + data.payload if held else data.payload
-        kind = hello_type(content)
+        pieces = [*half.held, data]
+        content = b"".join([piece.payload for piece in pieces]) if half.held else data.payload
+        kind = hello_type(content) or self._ssl2_hello_type(data.side, content)
         if kind:
-            self._begin(held, data, kind)
-            return None
-        if len(content) < MAX_HELD and content[0] == HANDSHAKE and may_begin_record(content):
-            half.held = held._replace(payload=content) if held else data
-            return None
-        half.held = None
-        if held:  # the held bytes were nothing; this packet may still begin a hello of its own
-            self._dialogue.take(held)
-            return data
-        taken = self._dialogue.take(data)
-        left = data.payload[taken:]
-        return data._replace(payload=left, offset=data.offset + taken) if left else None
+            self._begin(pieces[0], kind)
+            return pieces
+        if self._may_begin_hello(data.side, content):
+            half.held = pieces
+            return []
+        # the first piece is nothing; each of the others may still begin a hello of its own
+        half.held, first = [], pieces[0]
+        taken = self._dialogue.take(first)
+        left = first.payload[taken:]
+        return [first._replace(payload=left, offset=first.offset + taken), *pieces[1:]] if left else pieces[1:]
 
-    def _begin(self, held: Data | None, data: Data, kind: int) -> None:
+    def _ssl2_hello_type(self, side: int, content: bytes) -> int:
+        """1 or 2 where a payload begins with a hello of SSL 2.0, else 0; never behind something that is not known."""
+        kind = ssl2.hello_type(content) if content[0] >= ssl2.LONG else 0
+        client = side if kind == CLIENT_HELLO else 1 - side
+        return kind if kind and self._dialogue.spoken(client, side) is not None else 0
+
+    def _may_begin_hello(self, side: int, content: bytes) -> bool:
+        """Whether a payload is too short to tell, and may begin a hello."""
+        if content[0] == HANDSHAKE:
+            return len(content) < MAX_HELD and may_begin_record(content)
+        return ssl2.may_begin_hello(content) and self._dialogue.spoken(side, side) is not None
+
+    def _begin(self, data: Data, kind: int) -> None:
         client = data.side if kind == CLIENT_HELLO else 1 - data.side
-        account = Account(self._conversation, SideAccount(client), SideAccount(1 - client), held or data)
+        account = Account(self._conversation, SideAccount(client), SideAccount(1 - client), data)
         self.account = account
         account.starttls, refusal = self._dialogue.spoken(client, data.side), self._dialogue.refusal
         if refusal is not None:
             odd(account, "starttls_refused", refusal.data, f"{refusal.words}, and a hello came all the same")
         self._halves[client].begin(CLIENT, account.client)
         self._halves[1 - client].begin(SERVER, account.server)
+        if data.payload[0] >= ssl2.LONG:
+            other = Ssl2Reader(answer=kind == CLIENT_HELLO)
+            self._halves[data.side].reader, self._halves[1 - data.side].reader = Ssl2Reader(hello=True), other
         if kind == SERVER_HELLO:  # the ClientHello was not captured
             account.client.state = figures.TABLE.moves[CLIENT, figures.TABLE.start, "client_hello"]
             lost = self._halves[client].lost
             account.client.gaps += [lost] if lost else []
-        if held:
-            self._data(held)
-        self._data(data)
 
     # -- records ------------------------------------------------------------------------------------------------
 
@@ -188,6 +203,9 @@ class Follower:
         if len(account.records) >= MAX_RECORDS:
             self.done = True
             odd(account, "cap_reached", record.first, f"more than {MAX_RECORDS} records; the rest was not followed")
+            return
+        if kind == UNTYPED:
+            ssl2_handshake.take(account, role, record)
             return
         if side.finished is not None or (account.is_tls13 and account.server_hello is not None):
             side.after += 1
@@ -233,6 +251,8 @@ class Follower:
 
     def _late(self, half: "_Half", data: Data) -> None:
         """A packet behind what was followed: of it, only an alert that is a whole record counts."""
+        if self.account is not None and self.account.is_ssl2:
+            return
         for record in RecordReader().feed(data):
             if record.content_type == ALERT and len(half.seen.sealed_alerts) < MAX_ALERTS:
                 half.seen.sealed_alerts.append(SeenAlert(record.first, half.role, None, None, BEHIND_ALL))
@@ -248,7 +268,7 @@ class _Half:
         self.seen = SideAccount(0)  # its place in the account, once there is one
         self.reader = RecordReader()
         self.joiner = MessageJoiner()
-        self.held: Data | None = None  # a payload too short to tell whether it begins a hello
+        self.held: list[Data] = []  # payloads too short to tell whether they begin a hello
         self.half_alert = b""
         self.lost: Gap | None = None  # the first before a hello was seen
 

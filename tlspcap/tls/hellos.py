@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from tlspcap.tls import extensions as ext
 from tlspcap.tls.cursor import Cursor, u16_values
 from tlspcap.tls.extensions import Extensions
+from tlspcap.tls.names import SSL20, is_grease, version_rank
 from tlspcap.tls.names import ExtensionType as Code
-from tlspcap.tls.names import is_grease, version_rank
 from tlspcap.tls.remembering import remembered
 
 # SHA-256 of "HelloRetryRequest", in the random of a ServerHello that is one (RFC 8446 4.1.3)
 RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF  # RFC 5746 3.3
+LAST_SUITE = 0xFFFF  # cipher kinds of SSL 2.0 have three bytes
 _DRAFT = 0x7F  # high byte of the versions of TLS 1.3 drafts
 
 
@@ -27,7 +28,7 @@ class ClientHello:
     legacy_version: int
     random: bytes
     session_id: bytes
-    cipher_suites: tuple[int, ...]  # as sent, GREASE and signalling values included
+    cipher_suites: tuple[int, ...]  # as sent, GREASE and signalling values included; SSL 2.0's have three bytes
     compression_methods: bytes
     extensions: Extensions = field(default_factory=Extensions)
     trailing: bytes = b""  # bytes after the last field, which no version defines
@@ -55,10 +56,14 @@ class ClientHello:
 
     @property
     def offered_versions(self) -> tuple[int, ...]:
-        """Versions offered, highest first; before TLS 1.3 a hello names only the highest (RFC 5246 E.1)."""
+        """Versions offered, highest first; before TLS 1.3 a hello names only the highest (RFC 5246 E.1).
+
+        A hello in the form of SSL 2.0 that lists ciphers of SSL 2.0 offers that too (RFC 5246 E.2).
+        """
         offered = self.extensions.read(Code.SUPPORTED_VERSIONS, ext.offered_versions)
         if offered is None:
-            return (self.legacy_version,)
+            old = self.legacy_version != SSL20 and max(self.cipher_suites, default=0) > LAST_SUITE
+            return (self.legacy_version, SSL20) if old else (self.legacy_version,)
         return tuple(sorted(ext.without_grease(offered), key=version_rank, reverse=True))
 
     @property

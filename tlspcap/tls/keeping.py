@@ -1,8 +1,9 @@
 """What is kept of each handshake message in the account of its handshake."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from tlspcap.tls import figures
+from tlspcap.tls import figures, ssl2
 from tlspcap.tls.account import CLIENT, SERVER, Account
 from tlspcap.tls.ciphers import suite as suite_of
 from tlspcap.tls.messages import (
@@ -19,7 +20,7 @@ from tlspcap.tls.messages import (
 from tlspcap.tls.records import RawMessage
 
 
-def keep(account: Account, role: str, message: Message, raw: RawMessage) -> None:
+def keep(account: Account, role: str, message: Message | ssl2.Message, raw: RawMessage) -> None:
     """Keep what a message tells; the first of its kind counts."""
     keeper = _KEEPERS.get(type(message))
     if keeper is not None:
@@ -80,6 +81,24 @@ def _keep_client_key_exchange(account: Account, role: str, message: ClientKeyExc
         account.is_tls13 = False  # no TLS 1.3 client sends one: the ServerHello that the capture lacks chose less
 
 
+def _keep_ssl2_server_hello(account: Account, role: str, message: ssl2.ServerHello, raw: RawMessage) -> None:
+    """In the fields of later ones; the cipher is the client's to choose (SSL 2.0 2.5)."""
+    if account.ssl2 is None or account.server_hello is not None:
+        return
+    account.ssl2.server_hello, account.server_hello_first, account.version = message, raw.first, message.version
+    taken_up = account.hello.session_id if message.session_id_hit and account.hello else b""
+    account.server_hello = ServerHello(message.version, message.connection_id, taken_up, ssl2.NO_KIND, 0)
+    account.chain = (message.certificate,) if message.certificate else None
+    account.decide_rules()
+    account.server.state = figures.cue(account.server.state, "2.0")
+    account.client.state = figures.cue(account.client.state, "2.0")
+
+
+def _keep_client_master_key(account: Account, role: str, message: ssl2.ClientMasterKey, raw: RawMessage) -> None:
+    if account.server_hello is not None:
+        account.server_hello = replace(account.server_hello, cipher_suite=message.cipher_kind)
+
+
 _KEEPERS: dict[type, Callable[..., None]] = {
     ClientHello: _keep_client_hello,
     ServerHello: _keep_server_hello,
@@ -89,4 +108,6 @@ _KEEPERS: dict[type, Callable[..., None]] = {
     CertificateStatus: _keep_status,
     NewSessionTicket: _keep_ticket,
     ClientKeyExchange: _keep_client_key_exchange,
+    ssl2.ServerHello: _keep_ssl2_server_hello,
+    ssl2.ClientMasterKey: _keep_client_master_key,
 }

@@ -12,13 +12,16 @@ from collections.abc import Callable
 
 from tlspcap.tls.account import Account
 from tlspcap.tls.evidence import Evidence
-from tlspcap.tls.rules import clear, endings, tls12, tls13
+from tlspcap.tls.rules import clear, endings, ssl2, tls12, tls13
 from tlspcap.tls.verdict import Completeness, Verdict, unknown
 
 Rule = Callable[[Evidence], Verdict | None]
 
 RULES: tuple[Rule, ...] = (
     clear.not_tls,
+    ssl2.ssl2_error,
+    ssl2.ssl2_finished,
+    ssl2.ssl2_sealed_error,
     clear.alert_in_clear,
     tls12.last_finished_refused,
     tls12.both_finished,

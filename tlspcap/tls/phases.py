@@ -38,16 +38,16 @@ def phase_of(seen: Evidence, ender: str, alert: int | None) -> Phase:
 def _client_phase12(account: Account) -> Phase:
     if account.server.finished is not None:
         return Phase.FINISHED
-    if "client_key_exchange" in account.client.steps:
+    if "client_key_exchange" in account.client.steps or "client_master_key" in account.client.steps:
         return Phase.KEY_EXCHANGE
-    if "certificate" in account.server.steps:
+    if "certificate" in account.server.steps or (account.is_ssl2 and account.chain):
         return Phase.SERVER_CERTIFICATE
     return Phase.KEY_EXCHANGE if "server_hello_done" in account.server.steps else Phase.SERVER_HELLO
 
 
 def _server_phase12(seen: Evidence, alert: int | None = None) -> Phase:
     client = seen.account.client
-    spoke = "certificate" in client.steps or "client_key_exchange" in client.steps
+    spoke = not {"certificate", "client_key_exchange", "client_master_key"}.isdisjoint(client.steps)
     if alert in CERTIFICATE_ALERTS or (seen.client_auth and spoke and alert not in (20, 51)):
         return Phase.CLIENT_AUTH
     if client.finished is not None:

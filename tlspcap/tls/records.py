@@ -13,6 +13,7 @@ from typing import NamedTuple
 from tlspcap.transport import Data, Gap
 
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA, HEARTBEAT = 20, 21, 22, 23, 24
+UNTYPED = -1  # records of SSL 2.0, which name no type
 CLIENT_HELLO, SERVER_HELLO = 1, 2
 HEADER_LENGTH = 5
 MAX_LENGTH = 2**14 + 2048  # RFC 5246 6.2.3: the longest TLSCiphertext of any version
@@ -20,7 +21,7 @@ MAX_MESSAGE = 2**21  # a longer handshake message is not joined; RFC 8446 4 woul
 _HEADER = Struct(">BHH")
 _OFFSET = attrgetter("offset")
 _new = tuple.__new__
-_CLEAR_TYPES = frozenset((CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, HEARTBEAT))
+_CLEAR_TYPES = frozenset((CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, HEARTBEAT, UNTYPED))
 
 
 class Record(NamedTuple):

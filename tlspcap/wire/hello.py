@@ -11,7 +11,9 @@ from tlspcap.wire.columns import Bytes, Int64
 Mask = npt.NDArray[np.bool_]
 
 HELLO_START = 6  # bytes that tell a TLS hello: record header (RFC 8446 5.1) and handshake type
-SSL2_START = 11  # bytes that tell an SSLv2-compatible hello (RFC 5246 appendix E.2)
+SSL2_CLIENT_START = 11  # bytes that tell a ClientHello in the form of SSL 2.0 (RFC 5246 appendix E.2)
+SSL2_START = 13  # the same of SSL 2.0's ServerHello
+SSL2_HELLOS = ((1, SSL2_CLIENT_START), (4, SSL2_START))  # their message types, and the bytes that tell them
 MAX_RECORD = (1 << 14) + 2048  # the most a record may carry (RFC 5246 6.2.3)
 ALERT, HANDSHAKE, APPLICATION_DATA = 21, 22, 23
 FIRST_TYPE = 20  # ChangeCipherSpec, the lowest record type
@@ -22,7 +24,7 @@ HTTP_STARTS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"
 
 
 def begins_hello(start: bytes) -> bool:
-    r"""Whether bytes begin a ClientHello or ServerHello record, or an SSLv2-compatible ClientHello.
+    r"""Whether bytes begin a ClientHello or ServerHello, of TLS or in the form of SSL 2.0.
 
     >>> begins_hello(bytes([22, 3, 1, 2, 0, 1])), begins_hello(b"\x80\x2e\x01\x03\x01" + bytes([0, 21, 0, 0, 0, 16]))
     (True, True)
@@ -34,8 +36,11 @@ def begins_hello(start: bytes) -> bool:
 def may_begin_hello(start: bytes) -> bool:
     """Whether bytes, too few to tell, could be the beginning of a hello."""
     tls = len(start) < HELLO_START and start[:1] == b"\x16" and start[1:2] in (b"", b"\x03") and start[2:3] <= b"\x04"
-    ssl2 = 0 < len(start) < SSL2_START and start[0] >= 0x80 and start[2:3] in (b"", b"\x01")
-    return tls or (ssl2 and start[3:4] in (b"", b"\x00", b"\x03"))
+    if not start or start[0] < 0x80:
+        return tls
+    kind, behind = start[2:3], start[3:4]
+    client = len(start) < SSL2_CLIENT_START and kind in (b"", b"\x01") and behind in (b"", b"\x00", b"\x03")
+    return client or (len(start) < SSL2_START and kind in (b"", b"\x04") and behind in (b"", b"\x00", b"\x01"))
 
 
 def begin_hello(buffer: Bytes, start: Int64, captured: Int64) -> Mask:
@@ -46,7 +51,10 @@ def begin_hello(buffer: Bytes, start: Int64, captured: Int64) -> Mask:
     new, old = rows[first == HANDSHAKE], rows[first >= 0x80]
     kinds = _byte(buffer, start[new], 5)
     found[new] = _record_header(buffer, start[new]) & (kinds >= 1) & (kinds <= 2)
-    found[old] = (captured[old] >= SSL2_START) & _begin_ssl2(buffer, start[old])
+    kinds = _byte(buffer, start[old], 2)
+    clients, servers = (old[(kinds == kind) & (captured[old] >= least)] for kind, least in SSL2_HELLOS)
+    found[clients] = _begin_ssl2_client(buffer, start[clients])
+    found[servers] = _begin_ssl2_server(buffer, start[servers])
     return found
 
 
@@ -104,16 +112,28 @@ def _record_header(buffer: Bytes, start: Int64) -> Mask:
     return version & sane
 
 
-def _begin_ssl2(buffer: Bytes, start: Int64) -> Mask:
-    """Whether an SSLv2 header holds a ClientHello whose three lengths add up (RFC 5246 E.2)."""
+def _short(buffer: Bytes, start: Int64, at: int) -> Int64:
+    """Return the uint16 at a distance from each start."""
+    return _byte(buffer, start, at) << 8 | _byte(buffer, start, at + 1)
 
-    def short(at: int) -> Int64:
-        return _byte(buffer, start, at) << 8 | _byte(buffer, start, at + 1)
 
-    version, ciphers, session, challenge = short(3), short(5), short(7), short(9)
+def _begin_ssl2_client(buffer: Bytes, start: Int64) -> Mask:
+    """Whether an SSL 2.0 record holds a ClientHello whose lengths add up (RFC 5246 E.2, SSL 2.0 2.5)."""
+    version, ciphers, session, challenge = (_short(buffer, start, at) for at in (3, 5, 7, 9))
     known = (version == 0x0002) | ((version >= 0x0300) & (version <= 0x0303))
     sane = (ciphers > 0) & (ciphers % 3 == 0) & np.isin(session, (0, 16)) & (challenge >= 16) & (challenge <= 32)
-    adds_up: Mask = 9 + ciphers + session + challenge == short(0) & 0x7FFF
-    client: Mask = _byte(buffer, start, 2) == 1
-    client &= known & sane & adds_up
+    adds_up = 9 + ciphers + session + challenge == _short(buffer, start, 0) & 0x7FFF
+    client: Mask = known & sane & adds_up
     return client
+
+
+def _begin_ssl2_server(buffer: Bytes, start: Int64) -> Mask:
+    """Whether an SSL 2.0 record holds a ServerHello whose lengths add up (SSL 2.0 2.6)."""
+    version, certificate, ciphers, connection = (_short(buffer, start, at) for at in (5, 7, 9, 11))
+    hit, kind = _byte(buffer, start, 3), _byte(buffer, start, 4)
+    full = (hit == 0) & (kind == 1) & (certificate > 0)
+    taken_up = (hit == 1) & (kind == 0) & (certificate == 0) & (ciphers == 0)
+    sane = (version == 0x0002) & (ciphers % 3 == 0) & (connection >= 16) & (connection <= 32)
+    adds_up = 11 + certificate + ciphers + connection == _short(buffer, start, 0) & 0x7FFF
+    server: Mask = (full | taken_up) & sane & adds_up
+    return server
