@@ -195,14 +195,21 @@ def _taken_up(account: Account) -> str:
 
 
 def _early_data(account: Account, flight: ClientFlight) -> str:
-    """What became of 0-RTT data, as far as it shows: a retry rejects it, an EndOfEarlyData ends what was accepted."""
+    """What became of 0-RTT data, as far as it shows (RFC 8446 4.2.10).
+
+    A retry rejects it, and so does a server that does not take the first PSK. A client whose data was accepted ends it
+    with an EndOfEarlyData, in a record of its own, since that has other keys than its Finished (RFC 8446 4.5).
+    """
     if account.hello is None or not account.hello.early_data:
         return "none"
-    if account.retry is not None or (account.server_hello is not None and not account.is_tls13):
+    server = account.server_hello
+    if account.retry is not None or (server is not None and server.selected_psk != 0):
         return "rejected"
     if flight.early_accepted:
         return "accepted"
-    return "offered" if account.server_hello is None else "unknown"
+    if flight.kind == "finished" and flight.exact and flight.index == 0:
+        return "rejected"
+    return "offered" if server is None else "unknown"
 
 
 def _server_flight(account: Account) -> Row:
@@ -303,7 +310,7 @@ def record_rows(done: Finished) -> Iterator[Row]:
 
 def message_rows(done: Finished) -> Iterator[Row]:
     """The rows of the `messages` table; of TLS 1.3's sealed records those until the end, and each side's next one."""
-    end = done.verdict.end
+    end = done.verdict.end if done.account.is_tls13 else None
     behind: set[str] = set()
     for data, sender, name, length, version in done.account.messages:
         if name == "sealed" and end is not None and data.frame > end.frame:

@@ -127,6 +127,11 @@ def selected_version(content: bytes) -> int:
     return Cursor(content, "supported_versions").u16()
 
 
+def selected_identity(content: bytes) -> int:
+    """Read a server's pre_shared_key (RFC 8446 4.2.11): the place of the one selected."""
+    return Cursor(content, "pre_shared_key").u16()
+
+
 def client_key_shares(content: bytes) -> tuple[tuple[int, int], ...]:
     """Read a client's key_share (RFC 8446 4.2.8): (group, length of its key) in order, GREASE included."""
     shares, found = Cursor(Cursor(content, "key_share").vector16(), "key_share"), []
@@ -168,6 +173,7 @@ CLIENT_READERS: dict[int, Callable[[bytes], object]] = {
 SERVER_READERS: dict[int, Callable[[bytes], object]] = {
     Code.ALPN: alpn,
     Code.EC_POINT_FORMATS: point_formats,
+    Code.PRE_SHARED_KEY: selected_identity,
     Code.SUPPORTED_VERSIONS: selected_version,
     Code.KEY_SHARE: server_key_share,
 }

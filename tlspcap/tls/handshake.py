@@ -18,6 +18,7 @@ from tlspcap.tls.records import (
     CHANGE_CIPHER_SPEC,
     CLIENT_HELLO,
     HANDSHAKE,
+    HEARTBEAT,
     SERVER_HELLO,
     UNTYPED,
     MessageJoiner,
@@ -29,7 +30,7 @@ from tlspcap.tls.records import (
     may_begin_record,
 )
 from tlspcap.tls.ssl2_records import Reader as Ssl2Reader
-from tlspcap.transport import Closed, Conversation, Data, Event, Gap
+from tlspcap.transport import UNKNOWN, Closed, Conversation, Data, Event, Gap
 
 MAX_RECORDS_AFTER = 64  # records of a side followed behind its Finished
 MAX_RECORDS = 2_000  # records followed at all: a long chain takes some 25, early data more
@@ -221,8 +222,11 @@ class Follower:
             _change_cipher_spec(account, role, side, record)
         elif kind == ALERT:
             _alerts(account, half, record)
-        else:
+        elif kind == HEARTBEAT:
             history(account, role, "heartbeat", record.first)
+        else:
+            detail = f"a record of the {role} has a type that is not known: {names.content_type_name(kind)}"
+            odd(account, "unexpected_message", record.first, detail)
 
     def _handshake(self, account: Account, half: "_Half", record: Record) -> None:
         """Handshake messages in clear; under a NULL cipher those behind the ChangeCipherSpec too."""
@@ -335,6 +339,8 @@ def _message(account: Account, role: str, raw: RawMessage) -> None:
         name = "hello_retry_request"
     account.messages.append(SeenMessage(raw.first, role, name, len(raw.body), raw.version))
     history(account, role, name, raw.first)
+    if account.side(role).finished is not None:
+        return  # of a renegotiation, in clear under a NULL cipher: the row is that of the first handshake
     step(account, role, name, raw.first)
     if message is not None:
         keep(account, role, message, raw)
@@ -353,7 +359,7 @@ def _sealed(account: Account, role: str, side: SideAccount, record: Record) -> N
 
 
 def _sealed_data(account: Account, role: str, side: SideAccount, record: Record) -> None:
-    if account.server_hello is None and account.is_tls13:
+    if account.is_tls13 and (account.server_hello is None or (not side.sealed and _is_early(account, role, record))):
         side.early.append(record)
         name = "application_data" if len(side.early) == 1 else ""
     elif account.is_tls13:
@@ -366,9 +372,18 @@ def _sealed_data(account: Account, role: str, side: SideAccount, record: Record)
         account.messages.append(SeenMessage(record.first, role, name, record.length, record.version))
 
 
+def _is_early(account: Account, role: str, record: Record) -> bool:
+    """Whether a client that announced early data sent a record before it had seen any of the ServerHello."""
+    if role != CLIENT or account.hello is None or not account.hello.early_data or account.server_hello_first is None:
+        return False
+    return UNKNOWN != record.first.acked <= account.server_hello_first.offset
+
+
 def _change_cipher_spec(account: Account, role: str, side: SideAccount, record: Record) -> None:
     side.change_cipher_spec = side.change_cipher_spec or record
     account.messages.append(SeenMessage(record.first, role, "change_cipher_spec", record.length, record.version))
     history(account, role, "change_cipher_spec", record.first)
-    if not account.is_tls13:  # in TLS 1.3 it only pleases middleboxes and may come anywhere (RFC 8446 D.4)
+    # In TLS 1.3 it only pleases middleboxes and may come anywhere (RFC 8446 D.4). Behind a Finished it is of a
+    # renegotiation.
+    if not account.is_tls13 and side.finished is None:
         step(account, role, "change_cipher_spec", record.first)

@@ -201,6 +201,11 @@ class ServerHello:
         return Code.PRE_SHARED_KEY in self.extensions
 
     @property
+    def selected_psk(self) -> int | None:
+        """Which of the offered pre-shared keys was accepted, from 0 (RFC 8446 4.2.11)."""
+        return self.extensions.read(Code.PRE_SHARED_KEY, ext.selected_identity)
+
+    @property
     def alpn(self) -> str | None:
         """Application protocol chosen, up to TLS 1.2 (RFC 7301 3.1); later it is in EncryptedExtensions."""
         names = self.extensions.read(Code.ALPN, ext.alpn)

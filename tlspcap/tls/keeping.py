@@ -17,6 +17,7 @@ from tlspcap.tls.messages import (
     ServerHello,
     ServerKeyExchange,
 )
+from tlspcap.tls.noting import odd
 from tlspcap.tls.records import RawMessage
 
 
@@ -69,7 +70,10 @@ def _keep_key_exchange(account: Account, role: str, message: ServerKeyExchange, 
 
 
 def _keep_status(account: Account, role: str, message: CertificateStatus, raw: RawMessage) -> None:
-    account.stapled = True
+    if message.has_response:
+        account.stapled = True
+    else:
+        odd(account, "bad_message", raw.first, f"certificate_status from the {role} holds no OCSP response")
 
 
 def _keep_ticket(account: Account, role: str, message: NewSessionTicket, raw: RawMessage) -> None:

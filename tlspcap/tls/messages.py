@@ -24,6 +24,7 @@ __all__ = [
 
 _EXPLICIT_PRIME, _EXPLICIT_CHAR2, _NAMED_CURVE = 1, 2, 3  # ECCurveType (RFC 8422 5.4)
 _EXPLICIT_GROUPS = {_EXPLICIT_PRIME: 0xFF01, _EXPLICIT_CHAR2: 0xFF02}  # their codes as supported groups
+_OCSP_MULTI = 2  # CertificateStatusType (RFC 6961 2.2)
 _SEQUENCE = 0x30  # DER tag with which certificates and SubjectPublicKeyInfo begin
 
 
@@ -97,10 +98,17 @@ class CompressedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class CertificateStatus:
-    """CertificateStatus (RFC 6066 8): a stapled OCSP response, which may be empty."""
+    """CertificateStatus (RFC 6066 8): a stapled OCSP response; of type ocsp_multi a list of them (RFC 6961 2.2)."""
 
     status_type: int
     response: bytes
+
+    @property
+    def has_response(self) -> bool:
+        """Whether it holds a response for the server's own certificate; an empty one says nothing."""
+        if self.status_type == _OCSP_MULTI:
+            return any(self.response[:3])  # length of the first
+        return bool(self.response)
 
 
 @dataclass(frozen=True, slots=True)

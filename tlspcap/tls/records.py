@@ -74,6 +74,13 @@ def may_begin_record(content: bytes) -> bool:
     return not content or (CHANGE_CIPHER_SPEC <= content[0] <= HEARTBEAT and content[1:2] in (b"", b"\x03"))
 
 
+def acceptable(content: bytes) -> bool:
+    """Whether bytes, perhaps fewer than a header, may begin a record behind others: its type may be unknown."""
+    if content[1:2] not in (b"", b"\x03") or content[2:3] > b"\x04":
+        return False
+    return len(content) < HEADER_LENGTH or 0 < int.from_bytes(content[3:5]) <= MAX_LENGTH
+
+
 def hello_type(content: bytes) -> int:
     """1 or 2 where a payload begins with a ClientHello or a ServerHello record, else 0."""
     if len(content) < HEADER_LENGTH + 1 or content[0] != HANDSHAKE or not may_begin_record(content):
@@ -87,6 +94,7 @@ class RecordReader:
     def __init__(self) -> None:
         self.stray: Stray | None = None  # the first bytes that were no record
         self.lost = False  # after a gap or stray bytes: looking for the next record boundary
+        self._in_step = False  # a record was read
         self._head = b""  # a begun header
         self._header: tuple[int, int, int] | None = None  # of the record that is being gathered
         self._pieces: list[Data] = []
@@ -112,10 +120,10 @@ class RecordReader:
         end = len(payload)
         while position < end:
             if end - position < HEADER_LENGTH:
-                self._begin_head(data, payload[position:])
+                self._begin_head(data, payload[position:], records)
                 break
             header = kind, version, length = _HEADER.unpack_from(payload, position)
-            if not plausible(kind, version, length):
+            if not plausible(kind, version, length) and not self._goes_on(payload[position:], records):
                 self._lose(data, payload[position:])
                 break
             start = position + HEADER_LENGTH
@@ -126,6 +134,8 @@ class RecordReader:
                 fragment = b"" if kind == APPLICATION_DATA else payload[start:position]
                 # most records come this way: a tuple made without the detour through Record's own __new__
                 records.append(_new(Record, ((data,), kind, version, length, fragment, data.offset + position)))
+        if records:
+            self._in_step = True
         return records
 
     def gap(self, gap: Gap) -> list[Record]:
@@ -150,8 +160,12 @@ class RecordReader:
         self._parts = [content] if header[0] in _CLEAR_TYPES else []
         self._missing = header[2] - len(content)
 
-    def _begin_head(self, data: Data, content: bytes) -> None:
-        if may_begin_record(content):
+    def _goes_on(self, content: bytes, records: list[Record]) -> bool:
+        """Whether a record of a type that is not known may begin: only where others were read before it."""
+        return (self._in_step or bool(records)) and acceptable(content)
+
+    def _begin_head(self, data: Data, content: bytes, records: list[Record]) -> None:
+        if may_begin_record(content) or self._goes_on(content, records):
             self._head, self._pieces = content, [data]
         else:
             self._lose(data, content)
@@ -161,7 +175,7 @@ class RecordReader:
         used = HEADER_LENGTH - len(self._head)
         head = self._head + data.payload[:used]
         pieces, self._head = [*self._pieces, data], b""
-        if not may_begin_record(head):
+        if not may_begin_record(head) and not self._goes_on(head, records):
             self._lose(data, head)
             return len(data.payload)
         if len(head) < HEADER_LENGTH:
