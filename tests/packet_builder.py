@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tlspcap.wire import packets, rare
-from tlspcap.wire.columns import QUOTED, AddressBook, FileFacts, Segments
+from tlspcap.wire.columns import COUNTED, AddressBook, FileFacts, Segments
 from tlspcap.wire.files import open_capture
 from tlspcap.wire.fragments import Fragments
 
@@ -143,7 +143,7 @@ def scan_slowly(capture: bytes | Path, *, chunk_bytes: int = 1 << 20) -> tuple[l
 
 def rows_of(segments: Segments, book: AddressBook) -> list[Row]:
     """Copy the segments of a chunk out of its buffer, without those that ICMP errors quote."""
-    segments = segments.of(segments.flags < QUOTED)
+    segments = segments.of(segments.flags < COUNTED)
     assert np.all((segments.captured >= 0) & (segments.captured <= segments.length))
     names = ("frame", "time", "source", "target", "source_port", "target_port", "seq", "ack", "flags", "length")
     columns = [getattr(segments, name).tolist() for name in names]
