@@ -111,6 +111,7 @@ def plain(name: str) -> str:
         # until their registration in 2025, 512 to 514 were used by experiments with other post-quantum schemes
         ("tls.handshake.extensions_supported_group", "supported-groups.csv", {512, 513, 514}),
         ("tls.record.content_type", "content-types.csv", {25}),
+        ("tls.handshake.cert_type", "client-certificate-types.csv", set()),
     ],
 )
 def test_names_equal_wiresharks(field, file, differing):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from tlspcap import offers
 from tlspcap.errors import ArgumentError, CaptureError
 from tlspcap.explain import explain
 from tlspcap.failures import failure_ratio
@@ -155,6 +156,36 @@ class Capture:
     def notes(self) -> pd.DataFrame:
         """One row per oddity."""
         return self._table("notes")
+
+    @property
+    def hellos(self) -> pd.DataFrame:
+        """One row per distinct hello of a client or a server."""
+        return self._table("hellos")
+
+    @property
+    def certificate_requests(self) -> pd.DataFrame:
+        """One row per distinct request for a client certificate."""
+        return self._table("certificate_requests")
+
+    def hello(self, handshake: int) -> offers.Hello:
+        """What the client of a handshake offered, and what the server chose (see `tlspcap.offers`).
+
+        >>> import tlspcap
+        >>> cap = tlspcap.read("sample_captures/old-app.pcap")
+        >>> cap.hello(0).offered.versions, cap.hello(0).chosen
+        (('TLS 1.0',), None)
+        """
+        return offers.hello(handshake, {name: self._table(name) for name in ("handshakes", "hellos")})
+
+    def certificate_request(self, handshake: int) -> offers.CertificateRequest | None:
+        """What the server asked of a client certificate; None where it did not, or where that is sealed (TLS 1.3).
+
+        >>> import tlspcap
+        >>> tlspcap.read("sample_captures/mutual-tls.pcapng").certificate_request(5).authorities
+        ('CN=Mesh Clients Root,O=Mesh Clients',)
+        """
+        tables = {name: self._table(name) for name in ("handshakes", "certificate_requests")}
+        return offers.certificate_request(handshake, tables)
 
     def failure_ratio(self, by: Any = "version", by_client: bool = False) -> pd.DataFrame:
         """Failure ratio per group with its interval and base (see `tlspcap.failure_ratio`)."""

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from tlspcap.capture import Capture
 
 DONE, USAGE, UNREADABLE, INTERRUPTED = 0, 2, 3, 130
-TABLES = ("handshakes", "records", "messages", "alerts", "certificates", "notes")
+TABLES = (
+    "handshakes", "records", "messages", "alerts", "certificates", "notes", "hellos", "certificate_requests",
+)  # fmt: skip
 FORMATS = ("csv", "jsonl", "parquet")
 WIDEST = 100  # columns; longer lines are hard to read however wide the terminal
 MOST_EXPLAINED = 5

@@ -1,20 +1,27 @@
 """One handshake in words: the verdict, who and when, every message, where the time went, what the capture lacks."""
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, TypeAlias
 
 import pandas as pd
 
-from tlspcap.errors import ArgumentError
+from tlspcap.offers import CertificateRequest, hello_of, request_of, row_of
 from tlspcap.report import causes, words
 from tlspcap.tls.dialogue import NOTHING
-from tlspcap.tls.verdict import Completeness
+from tlspcap.tls.names import AlertDescription
+from tlspcap.tls.verdict import Completeness, Phase
 
 WIDTH = 80
 LABEL = 11  # width of the labels on the left
 MOST_PACKETS = 40  # of the step by step account
+MOST_LISTED = 8  # of a list of offers
+# Alerts that say themselves what was not agreed on, which is shown anyway: the version, the name, the protocol
+SAY_WHY = (
+    AlertDescription.PROTOCOL_VERSION, AlertDescription.UNRECOGNIZED_NAME, AlertDescription.NO_APPLICATION_PROTOCOL,
+)  # fmt: skip
+OFFERS = (("Suites", "cipher_suites"), ("Groups", "groups"), ("Shares", "key_shares"), ("Schemes", "signature_schemes"))
 
 Row: TypeAlias = "pd.Series[Any]"
 
@@ -40,7 +47,8 @@ def explain(handshake: int, tables: Mapping[str, pd.DataFrame]) -> str:
 
     Args:
         handshake: its number, the row label in the handshakes table.
-        tables: DataFrames by name; `handshakes` is needed; `messages`, `alerts` and `notes` add the steps.
+        tables: DataFrames by name; `handshakes` is needed; `messages`, `alerts` and `notes` add the steps, `hellos` and
+            `certificate_requests` what was offered and asked for where the handshake failed by that.
 
     Returns:
         Lines of at most 80 columns where words allow it, free of control characters; the first is the verdict.
@@ -54,26 +62,18 @@ def explain(handshake: int, tables: Mapping[str, pd.DataFrame]) -> str:
     Traceback (most recent call last):
     tlspcap.errors.ArgumentError: there is no handshake 17: the table is empty
     """
-    row = _row(handshake, tables["handshakes"])
+    row = row_of(handshake, tables["handshakes"])
     messages, alerts, notes = (_own(tables.get(name), row) for name in ("messages", "alerts", "notes"))
     parts = [
         *textwrap.wrap(_verdict(row), WIDTH),
         "",
-        *(line for name, text in _facts(row) for line in _labelled(name, text)),
+        *(line for name, text in [*_facts(row), *_offers(row, tables)] for line in _labelled(name, text)),
         *_steps(messages, alerts),
         *_labelled("Time", _time(row)),
         *_labelled("Lacks", _lacks(row)),
         *(line for note in notes.itertuples() for line in _labelled("Note", _note(note))),
     ]
     return "\n".join(parts) + "\n"
-
-
-def _row(handshake: int, handshakes: pd.DataFrame) -> Row:
-    if handshake in handshakes.index:
-        found = handshakes.loc[handshake]
-        return found if isinstance(found, pd.Series) else found.iloc[0]
-    have = f"they go from 0 to {handshakes.index.max()}" if len(handshakes) else "the table is empty"
-    raise ArgumentError(f"there is no handshake {handshake}: {have}")
 
 
 def _note(note: Any) -> str:
@@ -118,6 +118,33 @@ def _facts(row: Row) -> Iterator[tuple[str, str]]:
         said = [texts[str(value)] for texts, value in known if not words.missing(value)]
         if said:
             yield "Session", "; ".join(said)
+
+
+def _offers(row: Row, tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, str]]:
+    """List what the sides could not agree on: offers where they failed at the hellos, a request at client auth."""
+    phase, alert = (None if words.missing(row[name]) else row[name] for name in ("failure_phase", "alert_code"))
+    if phase in (Phase.CLIENT_HELLO, Phase.SERVER_HELLO) and alert not in SAY_WHY and "hellos" in tables:
+        offered = hello_of(row, tables["hellos"]).offered
+        for label, name in OFFERS:
+            listed: tuple[str, ...] = getattr(offered, name, ())
+            if listed:
+                yield label, _listed(listed)
+    if phase == Phase.CLIENT_AUTH and "certificate_requests" in tables:
+        asked = request_of(row, tables["certificate_requests"])
+        if asked is not None:
+            yield "Asked for", _asked(asked)
+            yield "From", _listed(asked.authorities, "; ") or "any CA: the server named none"
+
+
+def _asked(asked: CertificateRequest) -> str:
+    signed = f"; signed with {_listed(asked.signature_schemes)}" if asked.signature_schemes else ""
+    return f"a certificate for {_listed(asked.certificate_types) or 'any kind of signature'}{signed}"
+
+
+def _listed(listed: Sequence[str], separator: str = ", ") -> str:
+    more = len(listed) - MOST_LISTED
+    shown = separator.join(words.wire(name, 200) for name in listed[:MOST_LISTED])
+    return f"{shown}{separator}and {more} more" if more > 0 else shown
 
 
 def _chosen(row: Row) -> str:

@@ -104,6 +104,9 @@ MAYBE_HANDSHAKE = Column("handshake", "Int64", "row of the handshakes table that
 OFFSET = _ms("offset_ms", "time since the ClientHello")
 SENDER = _category("sender", SENDERS, "who sent it")
 TRANSPORT = _category("transport", TRANSPORTS, "what carries the handshake")
+FIRST_SEEN = Column("first_seen", TIME, "first handshake that showed it")
+LAST_SEEN = Column("last_seen", TIME, "last handshake that showed it")
+SHOWN = Column("handshakes", "int64", "handshakes that showed it")
 
 HANDSHAKES = Table("handshakes", "one TLS handshake of which a ClientHello or a ServerHello was seen", (
     ID,
@@ -172,6 +175,10 @@ HANDSHAKES = Table("handshakes", "one TLS handshake of which a ClientHello or a 
     Column("retransmissions", "int32", "repeated segments seen before the handshake ended"),
     Column("syn_retransmissions", "int32", "repeated SYNs and SYN-ACKs"),
     Column("tcp_packets", "int32", "packets of the connection until the handshake ended"),
+    _text("client_hello_digest", "what the first ClientHello offered; joins `hellos`"),
+    _text("server_hello_digest", "what the ServerHello chose; joins `hellos`"),
+    _text("certificate_request_digest",
+          "what the server asked of a client certificate, where visible; joins `certificate_requests`"),
 ), index="handshake")  # fmt: skip
 
 RECORDS = Table("records", "one TLS record, as far as the connection is followed", (
@@ -215,10 +222,36 @@ CERTIFICATES = Table("certificates", "one distinct certificate", (
     _text("signature_algorithm", "algorithm of the issuer's signature"),
     Column("self_signed", "boolean", "issuer and subject are the same name"),
     Column("is_ca", "boolean", "basic constraints say CA"),
-    Column("first_seen", TIME, "first handshake that presented it"),
-    Column("last_seen", TIME, "last handshake that presented it"),
-    Column("handshakes", "int64", "handshakes that presented it"),
+    FIRST_SEEN, LAST_SEEN, SHOWN,
     _text("snis", "distinct names asked for, comma-joined"),
+))  # fmt: skip
+
+HELLOS = Table("hellos", "one distinct hello, apart from random values, keys, tickets, names and GREASE", (
+    _text("digest", "the same for equal hellos, wherever and whenever they are seen"),
+    _category("sender", SENDERS, "a client's offer, or a server's choice"),
+    _text("versions", "versions offered, highest first; the one chosen"),
+    _text("cipher_suites", "cipher suites offered, in order of preference; the one chosen"),
+    _text("groups", "supported groups, in order of preference"),
+    _text("key_shares", "groups that key shares were sent for"),
+    _text("signature_schemes", "signature schemes, in order of preference"),
+    _text("certificate_signature_schemes", "signature schemes for certificates, where they are told apart"),
+    _text("alpn", "application protocols offered, in order; the one chosen, where visible; a comma in one: `\\x2c`"),
+    _text("client_certificate_types", "types of certificate that the client can send; the one chosen"),
+    _text("server_certificate_types", "types of certificate that the client can read; the one chosen"),
+    _text("certificate_compressions", "algorithms that may compress the server's certificates"),
+    _text("psk_modes", "key exchange modes that may go with a PSK"),
+    _text("extensions", "extensions sent, in order of their numbers"),
+    FIRST_SEEN, LAST_SEEN, SHOWN,
+))  # fmt: skip
+
+CERTIFICATE_REQUESTS = Table("certificate_requests", "one distinct request for a client certificate", (
+    _text("digest", "the same for equal requests, wherever and whenever they are seen"),
+    _text("certificate_types", "types of certificate asked for (up to TLS 1.2)"),
+    _text("signature_schemes", "signature schemes asked for (from TLS 1.2 on), in order of preference"),
+    _text("authorities", "names of acceptable CAs, RFC 4514, joined by a semicolon and a space; a semicolon in one: "
+          "`\\3b`; NA: none are named, any will do"),
+    Column("authority_count", "int32", "how many names they are"),
+    FIRST_SEEN, LAST_SEEN, SHOWN,
 ))  # fmt: skip
 
 NOTES = Table("notes", "one thing that was odd", (
@@ -232,4 +265,6 @@ NOTES = Table("notes", "one thing that was odd", (
     _text("detail", "what was seen, where"),
 ))  # fmt: skip
 
-TABLES: dict[str, Table] = {t.name: t for t in (HANDSHAKES, RECORDS, MESSAGES, ALERTS, CERTIFICATES, NOTES)}
+TABLES: dict[str, Table] = {
+    t.name: t for t in (HANDSHAKES, RECORDS, MESSAGES, ALERTS, CERTIFICATES, NOTES, HELLOS, CERTIFICATE_REQUESTS)
+}

@@ -1,21 +1,20 @@
 """Results to DataFrames: rows gathered as columns, then built with the dtypes that `schema` declares."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tlspcap import rows, schema
+from tlspcap.distinct import Certificates, Hellos, Requests
 from tlspcap.errors import ArgumentError
 from tlspcap.rows import Finished, Row
 from tlspcap.schema import TABLES, Column, Table
 from tlspcap.selection import Selection
-from tlspcap.tls import certificates
-from tlspcap.transport import FRAME_MASK, Data
+from tlspcap.transport import FRAME_MASK
 
-MAX_SNIS = 100  # distinct names kept per certificate: those that sort first
 MAX_SERVERS = 100_000  # servers remembered, to tell plain HTTP on their ports
 
 _PACKED = {"float64": "d", "int64": "q", "int32": "l", schema.TIME: "q"}  # columns that need no Python object a cell
@@ -90,8 +89,8 @@ class Builder:
             if name not in TABLES:
                 raise ArgumentError(f"tables: no table {name!r}; there are {', '.join(TABLES)}")
         self.names = wanted
-        self._columns = {name: Columns(TABLES[name]) for name in {*wanted, "handshakes"}}
-        self._certificates = Presented() if "certificates" in wanted else None
+        self._columns = {name: Columns(TABLES[name]) for name in {*wanted, "handshakes"} - _DISTINCT.keys()}
+        self._distinct = {name: make() for name, make in _DISTINCT.items() if name in wanted}
         self.servers: set[tuple[str, int]] = set()  # address and port of servers, selected or not
 
     def __len__(self) -> int:
@@ -116,11 +115,11 @@ class Builder:
             if name in self._columns:
                 for part in parts(done):
                     self._columns[name].add(part)
-        if self._certificates is not None:
-            self._certificates.add(done, row["sni"])
+        for kind in self._distinct.values():
+            kind.add(done, row)
 
-    def note(self, kind: str, detail: str, capture: str | None = None, **where: int) -> None:
-        """Take one note that belongs to no handshake; `where` holds stream, frame, time."""
+    def note(self, kind: str, detail: str, capture: str | None = None, **where: Any) -> None:
+        """Take one note; `where` holds stream, frame, time, and the id of the handshake it belongs to."""
         if "notes" in self._columns:
             blank: Row = dict.fromkeys(schema.NOTES.names)
             del blank["handshake"]
@@ -131,8 +130,8 @@ class Builder:
         """Take over what another builder of the same tables gathered."""
         for name, columns in self._columns.items():
             columns.extend(other._columns[name])
-        if self._certificates is not None and other._certificates is not None:
-            self._certificates.merge(other._certificates)
+        for name, distinct in self._distinct.items():
+            distinct.merge(other._distinct[name])  # type: ignore[arg-type]  # of one name they are of one kind
         if len(self.servers) < MAX_SERVERS:
             self.servers |= other.servers
 
@@ -144,14 +143,26 @@ class Builder:
         handshakes.index = pd.RangeIndex(first, first + len(handshakes), name="handshake")
         numbers = dict(zip(handshakes["id"], handshakes.index, strict=True))
         frames = {"handshakes": handshakes}
-        if self._certificates is not None:
-            frames["certificates"] = self._certificates.frame()
-            for kind, trouble in self._certificates.troubles:
-                self.note(kind, trouble)
+        for name, distinct in self._distinct.items():
+            frames[name] = self._distinct_frame(name, distinct)
         for name in self.names:
             if name not in frames:
                 frames[name] = _numbered(TABLES[name], self._columns[name].frame(), numbers)
         return frames
+
+    def _distinct_frame(self, name: str, distinct: Certificates | Hellos | Requests) -> pd.DataFrame:
+        """Build a table of what handshakes share; odd certificates are noted where they were seen first."""
+        columns = Columns(TABLES[name])
+        if isinstance(distinct, Certificates):
+            for row, at, trouble in distinct.rows():
+                columns.add(row)
+                if trouble:
+                    where = {"id": at.id, "stream": at.stream, "frame": at.frame, "time": at.time}
+                    self.note("odd_certificate", trouble, at.capture, **where)
+        else:
+            for row in distinct.rows():
+                columns.add(row)
+        return columns.frame()
 
 
 def _numbered(table: Table, frame: pd.DataFrame, numbers: Mapping[str, int]) -> pd.DataFrame:
@@ -166,97 +177,14 @@ def _numbered(table: Table, frame: pd.DataFrame, numbers: Mapping[str, int]) -> 
     return frame.astype({"handshake": table["handshake"].dtype})
 
 
-class Presented:
-    """The distinct certificates that were presented, each described once."""
-
-    def __init__(self) -> None:
-        self.troubles: list[tuple[str, str]] = []  # kind of note, detail
-        self._seen: dict[tuple[str, str], _Presentation] = {}
-
-    def add(self, done: Finished, sni: str | None) -> None:
-        """Take the certificates of one handshake."""
-        account = done.account
-        for role, chain in (("server", account.chain), ("client", account.client_chain)):
-            for place, der in enumerate(chain or ()):
-                key = (rows.fingerprint(der), role)
-                entry = self._seen.get(key)
-                if entry is None:
-                    entry = self._seen[key] = _Presentation(der)
-                entry.seen(account.hello_first, place, sni)
-
-    def merge(self, other: "Presented") -> None:
-        """Take over what was presented elsewhere."""
-        for key, entry in other._seen.items():
-            mine = self._seen.setdefault(key, entry)
-            if mine is not entry:
-                mine.merge(entry)
-
-    def frame(self) -> pd.DataFrame:
-        """Build the `certificates` table, in order of first appearance; `troubles` says what could not be read."""
-        columns = Columns(schema.CERTIFICATES)
-        for row in self._rows():
-            columns.add(row)
-        return columns.frame()
-
-    def _rows(self) -> Iterator[Row]:
-        for (sha256, role), entry in sorted(self._seen.items(), key=lambda item: item[1].order):
-            facts = certificates.describe(entry.der)
-            if facts.trouble:
-                self.troubles.append(("odd_certificate", f"certificate {sha256}: {facts.trouble}"))
-            if entry.crowded:
-                detail = f"certificate {sha256}: for more than {MAX_SNIS} names; those that sort first are listed"
-                self.troubles.append(("cap_reached", detail))
-            yield {
-                "sha256": sha256, "role": role, "subject": facts.subject, "issuer": facts.issuer,
-                "serial": facts.serial, "san": ",".join(facts.san) or None,
-                "not_before": facts.not_before, "not_after": facts.not_after,
-                "key_type": facts.key_type, "key_bits": facts.key_bits,
-                "signature_algorithm": facts.signature_algorithm, "self_signed": facts.self_signed,
-                "is_ca": facts.is_ca, "first_seen": entry.first, "last_seen": entry.last,
-                "handshakes": entry.count, "snis": ",".join(sorted(entry.snis)) or None,
-            }  # fmt: skip
-
-
-class _Presentation:
-    """When and under which names one certificate was presented. The order of handshakes makes no difference."""
-
-    __slots__ = ("count", "crowded", "der", "first", "last", "order", "snis")
-
-    def __init__(self, der: bytes) -> None:
-        self.der, self.count = der, 0
-        self.first, self.last = (1 << 63) - 1, -(1 << 63)
-        self.order = (self.first, 0, 0)  # time and frame of the first hello, place in the chain
-        self.snis: set[str] = set()
-        self.crowded = False  # there were more names than are kept
-
-    def seen(self, hello: Data, place: int, sni: str | None) -> None:
-        """Take one handshake that presented it."""
-        self.count += 1
-        self.first, self.last = min(self.first, hello.time), max(self.last, hello.time)
-        self.order = min(self.order, (hello.time, hello.frame, place))
-        if sni is not None:
-            self._named(sni)
-
-    def merge(self, other: "_Presentation") -> None:
-        """Take over what was seen elsewhere."""
-        self.count += other.count
-        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
-        self.order = min(self.order, other.order)
-        self.crowded |= other.crowded
-        for sni in other.snis:
-            self._named(sni)
-
-    def _named(self, sni: str) -> None:
-        """Keep a name; of too many, those that sort first."""
-        self.snis.add(sni)
-        if len(self.snis) > MAX_SNIS:
-            self.snis.remove(max(self.snis))
-            self.crowded = True
-
-
 _PARTS = {
     "records": rows.record_rows,
     "messages": rows.message_rows,
     "alerts": rows.alert_rows,
     "notes": rows.note_rows,
+}
+_DISTINCT: dict[str, type[Certificates | Hellos | Requests]] = {
+    "certificates": Certificates,
+    "hellos": Hellos,
+    "certificate_requests": Requests,
 }

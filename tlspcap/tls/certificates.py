@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LONGEST_SHOWN = 64  # bytes of a name that cannot be read
 _SUBJECT_ALTERNATIVE_NAME, _BASIC_CONSTRAINTS = "2.5.29.17", "2.5.29.19"
 
 # Names of RFC 3279, 4055, 5758, 8410 and FIPS 204; an algorithm beyond them reads as its dotted number.
@@ -94,6 +95,21 @@ def describe(certificate: bytes) -> Facts:
         found = _lenient_facts(certificate) | {name: value for name, value in found.items() if value is not None}
     trouble = "; ".join(strict.troubles) or None
     return Facts(sha256(certificate).hexdigest(), **found, trouble=trouble)  # type: ignore[arg-type]  # by construction
+
+
+def distinguished_name(encoded: bytes) -> str:
+    """Return a DER name as RFC 4514 writes it; where it is none, its bytes as hexadecimal behind a number sign.
+
+    >>> distinguished_name(bytes.fromhex("300d310b3009060355040613024445")), distinguished_name(b"CA")
+    ('C=DE', '#4341')
+    """
+    try:
+        found = der.elements(encoded)
+        if len(found) == 1 and found[0][0] == der.SEQUENCE:
+            return der.name(found[0][1])
+    except Malformed:
+        pass
+    return "#" + encoded[:_LONGEST_SHOWN].hex() + ("…" if len(encoded) > _LONGEST_SHOWN else "")
 
 
 def _words(error: Exception) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from tlspcap.tls.cursor import Malformed
 from tlspcap.tls.extensions import text
 
+SEQUENCE = 0x30
 _INTEGER, _BIT_STRING, _OBJECT_IDENTIFIER = 0x02, 0x03, 0x06
 _BOOLEAN, _BMP_STRING, _UTF8_STRING = 0x01, 0x1E, 0x0C
 _VERSION, _EXTENSIONS = 0xA0, 0xA3  # context tags of TBSCertificate

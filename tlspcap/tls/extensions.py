@@ -150,6 +150,26 @@ def point_formats(content: bytes) -> tuple[int, ...]:
     return tuple(Cursor(content, "ec_point_formats").vector8())
 
 
+def certificate_types(content: bytes) -> tuple[int, ...]:
+    """Read a client's client_certificate_type or server_certificate_type (RFC 7250 3): those it can send, or read."""
+    return tuple(Cursor(content, "certificate_type").vector8())
+
+
+def selected_certificate_type(content: bytes) -> int:
+    """Read a server's client_certificate_type or server_certificate_type: the one selected."""
+    return Cursor(content, "certificate_type").u8()
+
+
+def u16_short_list(content: bytes) -> tuple[int, ...]:
+    """Read a vector8 of uint16: compress_certificate (RFC 8879 3)."""
+    return u16_values(Cursor(content, "uint16 list").vector8(), "uint16 list")
+
+
+def u8_list(content: bytes) -> tuple[int, ...]:
+    """Read a vector8 of uint8: psk_key_exchange_modes (RFC 8446 4.2.9)."""
+    return tuple(Cursor(content, "uint8 list").vector8())
+
+
 def authorities(content: bytes) -> tuple[bytes, ...]:
     """Read certificate_authorities (RFC 8446 4.2.4): DER names."""
     return Cursor(content, "certificate_authorities").vectors16()
@@ -167,13 +187,20 @@ CLIENT_READERS: dict[int, Callable[[bytes], object]] = {
     Code.EC_POINT_FORMATS: point_formats,
     Code.SIGNATURE_ALGORITHMS: u16_list,
     Code.ALPN: alpn,
+    Code.CLIENT_CERTIFICATE_TYPE: certificate_types,
+    Code.SERVER_CERTIFICATE_TYPE: certificate_types,
+    Code.COMPRESS_CERTIFICATE: u16_short_list,
     Code.SUPPORTED_VERSIONS: offered_versions,
+    Code.PSK_KEY_EXCHANGE_MODES: u8_list,
+    Code.SIGNATURE_ALGORITHMS_CERT: u16_list,
     Code.KEY_SHARE: client_key_shares,
 }
 SERVER_READERS: dict[int, Callable[[bytes], object]] = {
     Code.ALPN: alpn,
     Code.EC_POINT_FORMATS: point_formats,
     Code.PRE_SHARED_KEY: selected_identity,
+    Code.CLIENT_CERTIFICATE_TYPE: selected_certificate_type,
+    Code.SERVER_CERTIFICATE_TYPE: selected_certificate_type,
     Code.SUPPORTED_VERSIONS: selected_version,
     Code.KEY_SHARE: server_key_share,
 }

@@ -13,6 +13,7 @@ from tlspcap.tls.remembering import remembered
 RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF  # RFC 5746 3.3
 LAST_SUITE = 0xFFFF  # cipher kinds of SSL 2.0 have three bytes
+_GREASE_MODES = frozenset(range(0x0B, 0x100, 0x1F))  # RFC 8701 2
 _DRAFT = 0x7F  # high byte of the versions of TLS 1.3 drafts
 
 
@@ -93,6 +94,32 @@ class ClientHello:
     def signature_schemes(self) -> tuple[int, ...]:
         """Signature schemes in order of preference (RFC 8446 4.2.3), without GREASE."""
         return ext.without_grease(self.extensions.read(Code.SIGNATURE_ALGORITHMS, ext.u16_list) or ())
+
+    @property
+    def certificate_signature_schemes(self) -> tuple[int, ...]:
+        """Signature schemes for certificates (RFC 8446 4.2.3), without GREASE; empty where they are not told apart."""
+        return ext.without_grease(self.extensions.read(Code.SIGNATURE_ALGORITHMS_CERT, ext.u16_list) or ())
+
+    @property
+    def client_certificate_types(self) -> tuple[int, ...]:
+        """Certificate types that the client can send (RFC 7250 3)."""
+        return self.extensions.read(Code.CLIENT_CERTIFICATE_TYPE, ext.certificate_types) or ()
+
+    @property
+    def server_certificate_types(self) -> tuple[int, ...]:
+        """Certificate types that the client can read (RFC 7250 3)."""
+        return self.extensions.read(Code.SERVER_CERTIFICATE_TYPE, ext.certificate_types) or ()
+
+    @property
+    def certificate_compressions(self) -> tuple[int, ...]:
+        """Algorithms that may compress the server's certificates (RFC 8879 3), without GREASE."""
+        return ext.without_grease(self.extensions.read(Code.COMPRESS_CERTIFICATE, ext.u16_short_list) or ())
+
+    @property
+    def psk_modes(self) -> tuple[int, ...]:
+        """PSK key exchange modes (RFC 8446 4.2.9), without GREASE (RFC 8701 2: values of a byte, 0x0b, 0x2a, …)."""
+        modes = self.extensions.read(Code.PSK_KEY_EXCHANGE_MODES, ext.u8_list) or ()
+        return tuple([mode for mode in modes if mode not in _GREASE_MODES])
 
     @property
     def session_ticket(self) -> bytes | None:
@@ -210,6 +237,16 @@ class ServerHello:
         """Application protocol chosen, up to TLS 1.2 (RFC 7301 3.1); later it is in EncryptedExtensions."""
         names = self.extensions.read(Code.ALPN, ext.alpn)
         return ext.text(names[0]) if names else None
+
+    @property
+    def client_certificate_type(self) -> int | None:
+        """Type of the client's certificate, up to TLS 1.2 (RFC 7250 3); later it is in EncryptedExtensions."""
+        return self.extensions.read(Code.CLIENT_CERTIFICATE_TYPE, ext.selected_certificate_type)
+
+    @property
+    def server_certificate_type(self) -> int | None:
+        """Type of the server's certificate, up to TLS 1.2 (RFC 7250 3)."""
+        return self.extensions.read(Code.SERVER_CERTIFICATE_TYPE, ext.selected_certificate_type)
 
     @property
     def session_ticket(self) -> bool:

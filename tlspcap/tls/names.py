@@ -45,16 +45,18 @@ class HandshakeType(IntEnum):
 
 
 class AlertDescription(IntEnum):
-    """Alerts that the outcome depends on (RFC 8446 6)."""
+    """Alerts that the outcome, or what is told of it, depends on (RFC 8446 6)."""
 
     CLOSE_NOTIFY = 0
     HANDSHAKE_FAILURE = 40
     NO_CERTIFICATE = 41
+    PROTOCOL_VERSION = 70
     INTERNAL_ERROR = 80
     USER_CANCELED = 90
     NO_RENEGOTIATION = 100
     UNRECOGNIZED_NAME = 112
     CERTIFICATE_REQUIRED = 116
+    NO_APPLICATION_PROTOCOL = 120
 
 
 class ExtensionType(IntEnum):
@@ -67,8 +69,11 @@ class ExtensionType(IntEnum):
     SIGNATURE_ALGORITHMS = 13
     HEARTBEAT = 15
     ALPN = 16
+    CLIENT_CERTIFICATE_TYPE = 19
+    SERVER_CERTIFICATE_TYPE = 20
     ENCRYPT_THEN_MAC = 22
     EXTENDED_MASTER_SECRET = 23  # as RFC 7627 and tools call it; RFC 9846 renamed it extended_main_secret
+    COMPRESS_CERTIFICATE = 27
     SESSION_TICKET = 35
     KEY_SHARE_DRAFT = 40  # key_share up to TLS 1.3 draft 22
     PRE_SHARED_KEY = 41
@@ -76,6 +81,7 @@ class ExtensionType(IntEnum):
     SUPPORTED_VERSIONS = 43
     PSK_KEY_EXCHANGE_MODES = 45
     CERTIFICATE_AUTHORITIES = 47
+    SIGNATURE_ALGORITHMS_CERT = 50
     KEY_SHARE = 51
     ENCRYPTED_CLIENT_HELLO = 65037
     RENEGOTIATION_INFO = 65281
@@ -253,3 +259,39 @@ def content_type_name(code: int) -> str:
     'handshake'
     """
     return registry("content-types.csv").get(code) or _number(code)
+
+
+def certificate_type_name(code: int) -> str:
+    """Return the IANA name of a certificate type (RFC 7250 3).
+
+    >>> certificate_type_name(0), certificate_type_name(2)
+    ('X509', 'Raw Public Key')
+    """
+    return registry("certificate-types.csv").get(code) or _number(code)
+
+
+def certificate_compression_name(code: int) -> str:
+    """Return the IANA name of an algorithm that compresses certificates (RFC 8879 7.3).
+
+    >>> certificate_compression_name(2)
+    'brotli'
+    """
+    return registry("certificate-compressions.csv").get(code) or _number(code)
+
+
+def psk_mode_name(code: int) -> str:
+    """Return the IANA name of a PSK key exchange mode (RFC 8446 4.2.9).
+
+    >>> psk_mode_name(1)
+    'psk_dhe_ke'
+    """
+    return registry("psk-modes.csv").get(code) or _number(code)
+
+
+def client_certificate_type_name(code: int) -> str:
+    """Return the IANA name of a ClientCertificateType (RFC 5246 7.4.4), which a certificate request lists.
+
+    >>> client_certificate_type_name(64)
+    'ecdsa_sign'
+    """
+    return registry("client-certificate-types.csv").get(code) or _number(code)

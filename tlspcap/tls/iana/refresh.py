@@ -31,13 +31,21 @@ class Registry:
 
 
 REGISTRIES = (
+    Registry("client-certificate-types.csv", "tls-parameters-2.csv", "TLS ClientCertificateType Identifiers"),
     Registry("cipher-suites.csv", "tls-parameters-4.csv", "TLS Cipher Suites", hexadecimal=True),
     Registry("content-types.csv", "tls-parameters-5.csv", "TLS ContentType"),
     Registry("alerts.csv", "tls-parameters-6.csv", "TLS Alerts"),
     Registry("handshake-types.csv", "tls-parameters-7.csv", "TLS HandshakeType"),
     Registry("supported-groups.csv", "tls-parameters-8.csv", "TLS Supported Groups"),
     Registry("signature-schemes.csv", "tls-signaturescheme.csv", "TLS SignatureScheme", hexadecimal=True),
+    Registry("psk-modes.csv", "tls-pskkeyexchangemode.csv", "TLS PskKeyExchangeMode"),
     Registry("extension-types.csv", "tls-extensiontype-values-1.csv", "TLS ExtensionType Values"),
+    Registry("certificate-types.csv", "tls-extensiontype-values-3.csv", "TLS Certificate Types"),
+    Registry(
+        "certificate-compressions.csv",
+        "tls-certificate-compression-algorithm-ids.csv",
+        "TLS Certificate Compression Algorithm IDs",
+    ),
 )
 _NOT_A_NAME = re.compile(r"(?i)^(unassigned|reserved\b)")  # `hello_request_RESERVED` is a name, `Reserved for …` none
 _NAMES = ("Description", "Extension Name")  # IANA calls the column of extension types otherwise

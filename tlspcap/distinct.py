@@ -1,0 +1,168 @@
+"""What many handshakes share, kept once: certificates, hellos, certificate requests, and when each was seen.
+
+The order of handshakes makes no difference, so that pieces of a reading, merged, are equal to the whole.
+"""
+
+from collections.abc import Iterator
+from typing import Generic, NamedTuple, TypeVar
+
+from tlspcap import rows
+from tlspcap.offer_rows import Row, hello_cells, request_cells
+from tlspcap.rows import Finished
+from tlspcap.tls import certificates
+from tlspcap.tls.certificates import Facts
+from tlspcap.tls.offers import client_offer, server_offer
+
+MAX_SNIS = 100  # distinct names kept per certificate: those that sort first
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+class Appearance(NamedTuple):
+    """Where something was seen first. Appearances compare by time, then frame, then place in the message."""
+
+    time: int
+    frame: int
+    number: int  # place of a certificate in its chain; of the ClientHello 0, of the ServerHello 1
+    id: str
+    capture: str
+    stream: int
+
+
+_NOWHERE = Appearance((1 << 63) - 1, 0, 0, "", "", 0)
+
+
+class Sighting(Generic[T]):
+    """One thing, how many handshakes showed it, and when."""
+
+    __slots__ = ("count", "crowded", "first", "last", "snis", "thing")
+
+    def __init__(self, thing: T) -> None:
+        self.thing = thing
+        self.count = 0
+        self.first, self.last = _NOWHERE, -(1 << 63)
+        self.snis: set[str] = set()
+        self.crowded = False  # there were more names than are kept
+
+    def seen(self, done: Finished, number: int = 0, sni: str | None = None) -> None:
+        """Take one handshake that showed it."""
+        hello = done.account.hello_first
+        self.count += 1
+        self.last = max(self.last, hello.time)
+        if hello.time <= self.first.time:
+            capture, stream, _ = done.account.conversation.place(hello.frame)
+            self.first = min(self.first, Appearance(hello.time, hello.frame, number, done.id, capture, stream))
+        if sni is not None:
+            self._named(sni)
+
+    def merge(self, other: "Sighting[T]") -> None:
+        """Take over what was seen elsewhere."""
+        self.count += other.count
+        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+        self.crowded |= other.crowded
+        for sni in other.snis:
+            self._named(sni)
+
+    def _named(self, sni: str) -> None:
+        """Keep a name; of too many, those that sort first."""
+        self.snis.add(sni)
+        if len(self.snis) > MAX_SNIS:
+            self.snis.remove(max(self.snis))
+            self.crowded = True
+
+    @property
+    def when(self) -> Row:
+        """The columns that say when and how often."""
+        return {"first_seen": self.first.time, "last_seen": self.last, "handshakes": self.count}
+
+
+class Sightings(Generic[K, T]):
+    """Distinct things by their keys."""
+
+    def __init__(self) -> None:
+        self._seen: dict[K, Sighting[T]] = {}
+
+    def get(self, key: K) -> Sighting[T] | None:
+        """The entry of a key, if there is one."""
+        return self._seen.get(key)
+
+    def new(self, key: K, thing: T) -> Sighting[T]:
+        """A new entry."""
+        entry = self._seen[key] = Sighting(thing)
+        return entry
+
+    def merge(self, other: "Sightings[K, T]") -> None:
+        """Take over what was seen elsewhere."""
+        for key, theirs in other._seen.items():
+            mine = self._seen.setdefault(key, theirs)
+            if mine is not theirs:
+                mine.merge(theirs)
+
+    def in_order(self) -> Iterator[tuple[K, Sighting[T]]]:
+        """All of them, in order of first appearance, then of their keys."""
+        yield from sorted(self._seen.items(), key=lambda item: (item[1].first, item[0]))
+
+
+class Certificates(Sightings[tuple[str, str], bytes]):
+    """Distinct certificates, of each role, as DER bytes; each is described once."""
+
+    def add(self, done: Finished, row: Row) -> None:
+        """Take the certificates of one handshake."""
+        account = done.account
+        for role, chain in (("server", account.chain), ("client", account.client_chain)):
+            for number, der in enumerate(chain or ()):
+                key = (rows.fingerprint(der), role)
+                (self.get(key) or self.new(key, der)).seen(done, number, row["sni"])
+
+    def rows(self) -> Iterator[tuple[Row, Appearance, str | None]]:
+        """The rows of the `certificates` table, where each was seen first, and what was odd about it."""
+        for (sha256, role), entry in self.in_order():
+            facts = certificates.describe(entry.thing)
+            snis = ",".join(sorted(entry.snis)) or None
+            trouble = facts.trouble and f"certificate {sha256}: {facts.trouble}"
+            yield {"sha256": sha256, "role": role, **_facts(facts), **entry.when, "snis": snis}, entry.first, trouble
+
+
+def _facts(facts: Facts) -> Row:
+    return {
+        "subject": facts.subject, "issuer": facts.issuer, "serial": facts.serial, "san": ",".join(facts.san) or None,
+        "not_before": facts.not_before, "not_after": facts.not_after,
+        "key_type": facts.key_type, "key_bits": facts.key_bits, "signature_algorithm": facts.signature_algorithm,
+        "self_signed": facts.self_signed, "is_ca": facts.is_ca,
+    }  # fmt: skip
+
+
+class Hellos(Sightings[str, Row]):
+    """Distinct hellos of both sides, as cells."""
+
+    def add(self, done: Finished, row: Row) -> None:
+        """Take the first ClientHello and the ServerHello of one handshake."""
+        offered, chosen = done.account.hello, done.account.server_hello
+        if offered is not None:
+            key = row["client_hello_digest"]
+            (self.get(key) or self.new(key, hello_cells(client_offer(offered)))).seen(done)
+        if chosen is not None:
+            key = row["server_hello_digest"]
+            (self.get(key) or self.new(key, hello_cells(server_offer(chosen)))).seen(done, 1)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows of the `hellos` table."""
+        for _, entry in self.in_order():
+            yield {**entry.thing, **entry.when}
+
+
+class Requests(Sightings[str, Row]):
+    """Distinct certificate requests, as cells."""
+
+    def add(self, done: Finished, row: Row) -> None:
+        """Take the certificate request of one handshake, if it was seen."""
+        request = done.account.certificate_request
+        if request is not None:
+            key = row["certificate_request_digest"]
+            (self.get(key) or self.new(key, request_cells(request))).seen(done)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows of the `certificate_requests` table."""
+        for _, entry in self.in_order():
+            yield {**entry.thing, **entry.when}
