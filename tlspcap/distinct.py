@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Generic, NamedTuple, TypeVar
 
 from tlspcap import rows
-from tlspcap.offer_rows import Row, hello_cells, request_cells
+from tlspcap.offer_rows import Row, hello_cells, request_cells, texts
 from tlspcap.rows import Finished
 from tlspcap.tls import certificates
 from tlspcap.tls.certificates import Facts
@@ -119,14 +119,14 @@ class Certificates(Sightings[tuple[str, str], bytes]):
         """The rows of the `certificates` table, where each was seen first, and what was odd about it."""
         for (sha256, role), entry in self.in_order():
             facts = certificates.describe(entry.thing)
-            snis = ",".join(sorted(entry.snis)) or None
+            snis = texts(sorted(entry.snis))
             trouble = facts.trouble and f"certificate {sha256}: {facts.trouble}"
             yield {"sha256": sha256, "role": role, **_facts(facts), **entry.when, "snis": snis}, entry.first, trouble
 
 
 def _facts(facts: Facts) -> Row:
     return {
-        "subject": facts.subject, "issuer": facts.issuer, "serial": facts.serial, "san": ",".join(facts.san) or None,
+        "subject": facts.subject, "issuer": facts.issuer, "serial": facts.serial, "san": texts(facts.san),
         "not_before": facts.not_before, "not_after": facts.not_after,
         "key_type": facts.key_type, "key_bits": facts.key_bits, "signature_algorithm": facts.signature_algorithm,
         "self_signed": facts.self_signed, "is_ca": facts.is_ca,

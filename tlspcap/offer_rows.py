@@ -1,7 +1,7 @@
 r"""Distinct hellos and certificate requests to the values of their rows: names for codes, text for CA names.
 
-Lists are comma-joined in the sender's order. In an application protocol a comma reads `\x2c`, and in a CA name a
-semicolon `\3b`, so that a cell can be split again without doubt.
+Lists are comma-joined in the sender's order. In a text from the wire (application protocols, names) a comma reads
+`\x2c`, and in a CA name a semicolon `\3b`, so that a cell can be split again without doubt.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,7 +28,7 @@ def hello_cells(offer: Offer) -> Row:
         "key_shares": _named(names.group_name, offer.key_shares),
         "signature_schemes": _named(names.signature_scheme_name, offer.signature_schemes),
         "certificate_signature_schemes": _named(names.signature_scheme_name, offer.certificate_signature_schemes),
-        "alpn": protocols(offer.alpn),
+        "alpn": texts(offer.alpn),
         "client_certificate_types": _named(names.certificate_type_name, offer.client_certificate_types),
         "server_certificate_types": _named(names.certificate_type_name, offer.server_certificate_types),
         "certificate_compressions": _named(names.certificate_compression_name, offer.certificate_compressions),
@@ -37,18 +37,13 @@ def hello_cells(offer: Offer) -> Row:
     }
 
 
-def protocols(offered: Iterable[str]) -> str | None:
-    r"""Application protocols as one cell.
+def texts(names: Iterable[str]) -> str | None:
+    r"""Texts from the wire as one cell.
 
-    >>> protocols(("h2", "a,b"))
+    >>> texts(("h2", "a,b"))
     'h2,a\\x2cb'
     """
-    return _joined([protocol(name) for name in offered], COMMA)
-
-
-def protocol(name: str) -> str:
-    """One application protocol within a list."""
-    return name.replace(",", "\\x2c")
+    return _joined([name.replace(",", "\\x2c") for name in names], COMMA)
 
 
 def _named(name: Callable[[int], str], codes: tuple[int, ...]) -> str | None:

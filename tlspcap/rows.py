@@ -10,7 +10,7 @@ from hashlib import blake2b, sha256
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, NamedTuple
 
-from tlspcap.offer_rows import protocols, request_id
+from tlspcap.offer_rows import request_id, texts
 from tlspcap.tls import flights, names, ssl2
 from tlspcap.tls.account import CLIENT, SERVER, Account, Oddity, SeenAlert
 from tlspcap.tls.ciphers import forward_secrecy
@@ -116,7 +116,7 @@ def _offer_of_shape(
     """What is the same for all hellos that differ only in random values, keys, tickets and names."""
     hello = ClientHello(version, b"", b"", suites, b"", Extensions(extensions))
     return {
-        "alpn_offered": protocols(hello.alpn),
+        "alpn_offered": texts(hello.alpn),
         "offered_versions": ",".join([names.version_name(code) for code in hello.offered_versions]) or None,
         "offered_version_max": names.version_name(hello.offered_version_max),
         "ech_offered": hello.ech,

@@ -36,7 +36,7 @@ NOTE_KINDS = {
     "clock_stepped_back": "packet times that run backwards within the file",
     "bad_message": "a handshake message or record that does not parse",
     "unexpected_message": "a message that the RFC's message flow does not allow at that place",
-    "odd_certificate": "a certificate of which something could not be read",
+    "odd_certificate": "a certificate that breaks a rule, or of which something could not be read",
     "no_tls": "no TLS handshake was found; says what was there instead",
 }
 
@@ -214,7 +214,7 @@ CERTIFICATES = Table("certificates", "one distinct certificate", (
     _text("subject", "subject name, RFC 4514"),
     _text("issuer", "issuer name, RFC 4514"),
     _text("serial", "serial number, hexadecimal"),
-    _text("san", "subject alternative names, comma-joined"),
+    _text("san", "subject alternative names, comma-joined; a comma in one: `\\x2c`"),
     Column("not_before", DATE, "start of validity"),
     Column("not_after", DATE, "end of validity"),
     _text("key_type", "kind of public key"),

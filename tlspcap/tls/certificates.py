@@ -5,10 +5,11 @@ neither can read is None, and `trouble` says what was odd.
 """
 
 import contextlib
+import re
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_SERIAL = 20  # bytes (RFC 5280 4.1.2.2)
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\00")  # as RFC 4514 escapes it; a backslash of its own is written twice
+_COMMON_NAME = re.compile(r"(?:^|[,+])CN=")
 _LONGEST_SHOWN = 64  # bytes of a name that cannot be read
 _SUBJECT_ALTERNATIVE_NAME, _BASIC_CONSTRAINTS = "2.5.29.17", "2.5.29.19"
 
@@ -78,7 +83,7 @@ class Facts:
     signature_algorithm: str | None = None
     self_signed: bool | None = None  # by name only: issuer and subject are the same
     is_ca: bool | None = None
-    trouble: str | None = None  # what the strict reader refused, and why
+    trouble: str | None = None  # what the strict reader refused, and why; what is odd about the rest
 
 
 def describe(certificate: bytes) -> Facts:
@@ -93,8 +98,27 @@ def describe(certificate: bytes) -> Facts:
         found = strict.facts(certificate)
     if strict.troubles:  # what the strict reader refuses, the lenient one may still read
         found = _lenient_facts(certificate) | {name: value for name, value in found.items() if value is not None}
-    trouble = "; ".join(strict.troubles) or None
-    return Facts(sha256(certificate).hexdigest(), **found, trouble=trouble)  # type: ignore[arg-type]  # by construction
+    facts = Facts(sha256(certificate).hexdigest(), **found)  # type: ignore[arg-type]  # by construction
+    return replace(facts, trouble="; ".join([*strict.troubles, *_oddities(facts)]) or None)
+
+
+def _oddities(facts: Facts) -> Iterator[str]:
+    """What breaks a rule of RFC 5280, or is unheard of, in what could be read."""
+    if facts.serial is not None and (facts.serial.startswith("-") or not facts.serial.strip("0")):
+        yield "the serial number is not positive (RFC 5280 4.1.2.2)"
+    if facts.serial is not None and len(facts.serial) > 2 * _LONGEST_SERIAL:
+        yield f"the serial number has more than {_LONGEST_SERIAL} bytes (RFC 5280 4.1.2.2)"
+    if any(_NUL.search(name) for name in (facts.subject, facts.issuer) if name) or any("\0" in n for n in facts.san):
+        yield "a NUL within a name, at which some clients stop reading"
+    if facts.not_before is not None and facts.not_before < _EPOCH:
+        yield f"valid since {facts.not_before.year}, before 1970"
+    if facts.not_before is not None and facts.not_after is not None and facts.not_after < facts.not_before:
+        yield "it ends before it begins to be valid"
+    for what, algorithm in (("key", facts.key_type), ("signature", facts.signature_algorithm)):
+        if algorithm is not None and algorithm[:1].isdigit():
+            yield f"unknown {what} algorithm {algorithm}"
+    if facts.subject is not None and not (facts.is_ca or facts.san or _COMMON_NAME.search(facts.subject)):
+        yield "it names nobody: neither a common name nor a subject alternative name"
 
 
 def distinguished_name(encoded: bytes) -> str:
