@@ -5,6 +5,7 @@ which name. Run by `make docs`; the tests compare what is committed with what th
 """
 
 import contextlib
+import csv
 import inspect
 import io
 import os
@@ -101,6 +102,58 @@ def note_kinds() -> str:
     waits = {kind: "" if f'"{kind}"' in code else "; **not written yet**" for kind in schema.NOTE_KINDS}
     rows = [f"| `{kind}` | {cell(meaning)}{waits[kind]} |" for kind, meaning in schema.NOTE_KINDS.items()]
     return "\n".join(["| kind | meaning |", "| --- | --- |", *rows])
+
+
+# -- fields -----------------------------------------------------------------------------------------------------
+
+FIELDS = ROOT / "docs" / "fields.csv"
+BEYOND_RFCS = {
+    "tlspcap": "*here*",
+    "pcap": "the packet's header in the capture file",
+    "JA3": "[JA3](https://github.com/salesforce/ja3)",
+    "JA4": "[JA4](https://github.com/FoxIO-LLC/ja4/blob/main/technical_details/JA4.md)",
+}
+RFC = re.compile(r"RFC (?P<number>\d+) (?P<section>(?P<first>[A-Z\d])[.\d]*)")
+
+
+def fields() -> list[dict[str, str]]:
+    """Read where each column is defined, and what other tools call it."""
+    with FIELDS.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def field_page() -> str:
+    """List the fields, table by table."""
+    return "\n\n".join(_fields_of(name) for name in schema.TABLES)
+
+
+def _fields_of(table: str) -> str:
+    lines = [
+        f"## {table}",
+        "",
+        "| column | defined in | Wireshark | Zeek | Suricata | what differs |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    return "\n".join([*lines, *(_field(field) for field in fields() if field["table"] == table)])
+
+
+def _field(field: dict[str, str]) -> str:
+    source = ", ".join(_source(part) for part in field["source"].split("; "))
+    wireshark = re.sub(r"([a-z_]\S+)", r"`\1`", field["wireshark"])
+    zeek = "; ".join(re.sub(r"(\S+) (.+)", r"\1 `\2`", name) for name in field["zeek"].split("; "))
+    suricata = re.sub(r"([^; ]+)", r"`\1`", field["suricata"])
+    cells = [f"`{field['column']}`", source, wireshark, zeek, suricata, cell(field["difference"])]
+    return f"| {' | '.join(cells)} |"
+
+
+def _source(source: str) -> str:
+    """Link to a section of an RFC; appendices are those whose number begins with a letter."""
+    if source in BEYOND_RFCS:
+        return BEYOND_RFCS[source]
+    found = RFC.fullmatch(source)
+    assert found is not None, f"{FIELDS.name}: {source!r} is no section of an RFC"
+    kind = "section" if found["first"].isdigit() else "appendix"
+    return f"[{source}](https://www.rfc-editor.org/rfc/rfc{found['number']}#{kind}-{found['section']})"
 
 
 # -- outcomes ---------------------------------------------------------------------------------------------------
@@ -200,6 +253,7 @@ PARTS: dict[str, Parts] = {
     "README.md": {"report": lambda: excerpt(DEMO), "explain": explained},
     "docs/architecture.md": {"rooms": house.listing, "drawing": house.drawing},
     "docs/tables.md": {"unfilled": unfilled, "tables": table_page, "note kinds": note_kinds},
+    "docs/fields.md": {"fields": field_page},
     "docs/outcomes.md": {"words": verdict_words, "rules": rules},
     "docs/figures.md": {"figures": figure_page, "anytime": anytime, "compiled": compiled},
     "sample_captures/README.md": {
