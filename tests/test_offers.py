@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from tls_bytes import RANDOM, hello_body, server_body, u16s, vector
 
 import tlspcap
-from tlspcap import cli, rows, spread
+from tlspcap import cli, rows, spread, tables
 from tlspcap.errors import ArgumentError
 from tlspcap.offer_rows import MAX_LISTED
 from tlspcap.offers import certificate_request, hello
@@ -278,6 +278,19 @@ def test_pieces_of_a_scan_count_up_to_the_whole(name: str, sample: Callable[[str
     assert together["handshakes"].sum().to_dict() == whole["handshakes"].to_dict()
     assert together["first_seen"].min().to_dict() == whole["first_seen"].to_dict()
     assert together["last_seen"].max().to_dict() == whole["last_seen"].to_dict()
+
+
+@pytest.mark.parametrize("name", ["hellos", "certificate_requests", "certificates"])
+def test_pieces_put_together_are_the_whole(name: str, sample: Callable[[str], Path]) -> None:
+    """What handshakes share, put together from many pieces, has each row once, with the counts of the whole."""
+    path, key = sample("mutual-tls.pcapng"), list(TABLES[name].key)
+    pieces = [piece.frames[name] for piece in spread.scan_tables(path, rows=9, chunk_bytes=20_000)]
+    found, whole = tables.together(TABLES[name], pieces), tlspcap.read(path).tables[name]
+    assert sum(map(len, pieces)) > len(whole)
+    pd.testing.assert_frame_equal(
+        found.sort_values(key, ignore_index=True), whole.sort_values(key, ignore_index=True)
+    )
+    pd.testing.assert_frame_equal(tables.together(TABLES[name], [tables.empty(name)]), tables.empty(name))
 
 
 def test_joined_captures_still_answer(sample: Callable[[str], Path]) -> None:

@@ -145,7 +145,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _table(arguments: argparse.Namespace) -> int:
     import tlspcap
-    from tlspcap import export
+    from tlspcap import export, schema, tables
 
     if arguments.format == "parquet" and arguments.output == "-" and sys.stdout.isatty():
         return _complain("Parquet is no text for a terminal; name a file with -o", USAGE)
@@ -156,7 +156,8 @@ def _table(arguments: argparse.Namespace) -> int:
             yield getattr(capture, arguments.table)
             codes.append(_complain_of(capture))
 
-    pieces = frames()
+    table = schema.TABLES[arguments.table]
+    pieces = iter([tables.together(table, frames())]) if table.key else frames()
     first = next(pieces)  # what cannot be read at all leaves the output alone
     with _output(arguments.output) as file:
         export.write(chain([first], pieces), arguments.format, file)

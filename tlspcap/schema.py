@@ -70,6 +70,7 @@ class Table:
     row: str
     columns: tuple[Column, ...]
     index: str | None = None
+    key: tuple[str, ...] = ()  # of a table of what handshakes share, the columns that tell its rows apart
 
     @property
     def names(self) -> list[str]:
@@ -224,7 +225,7 @@ CERTIFICATES = Table("certificates", "one distinct certificate", (
     Column("is_ca", "boolean", "basic constraints say CA"),
     FIRST_SEEN, LAST_SEEN, SHOWN,
     _text("snis", "distinct names asked for, comma-joined"),
-))  # fmt: skip
+), key=("sha256", "role"))  # fmt: skip
 
 HELLOS = Table("hellos", "one distinct hello, apart from random values, keys, tickets, names and GREASE", (
     _text("digest", "the same for equal hellos, wherever and whenever they are seen"),
@@ -242,7 +243,7 @@ HELLOS = Table("hellos", "one distinct hello, apart from random values, keys, ti
     _text("psk_modes", "key exchange modes that may go with a PSK"),
     _text("extensions", "extensions sent, in order of their numbers"),
     FIRST_SEEN, LAST_SEEN, SHOWN,
-))  # fmt: skip
+), key=("digest",))  # fmt: skip
 
 CERTIFICATE_REQUESTS = Table("certificate_requests", "one distinct request for a client certificate", (
     _text("digest", "the same for equal requests, wherever and whenever they are seen"),
@@ -252,7 +253,7 @@ CERTIFICATE_REQUESTS = Table("certificate_requests", "one distinct request for a
           "`\\3b`; NA: none are named, any will do"),
     Column("authority_count", "int32", "how many names they are"),
     FIRST_SEEN, LAST_SEEN, SHOWN,
-))  # fmt: skip
+), key=("digest",))  # fmt: skip
 
 NOTES = Table("notes", "one thing that was odd", (
     MAYBE_ID, MAYBE_HANDSHAKE,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tlspcap import rows, schema
-from tlspcap.distinct import Certificates, Hellos, Requests
+from tlspcap.distinct import MAX_SNIS, Certificates, Hellos, Requests
 from tlspcap.errors import ArgumentError
 from tlspcap.rows import Finished, Row
 from tlspcap.schema import TABLES, Column, Table
@@ -177,6 +177,32 @@ def _numbered(table: Table, frame: pd.DataFrame, numbers: Mapping[str, int]) -> 
     return frame.astype({"handshake": table["handshake"].dtype})
 
 
+def together(table: Table, frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Join the parts of a table of what handshakes share (one with a `key`) into one that has each row once.
+
+    >>> seen = {"digest": "ab", "handshakes": 2, "first_seen": 5, "last_seen": 6}
+    >>> parts = [pd.DataFrame([seen]), pd.DataFrame([{**seen, "last_seen": 9}])]
+    >>> together(schema.HELLOS, parts).to_dict("records")
+    [{'digest': 'ab', 'handshakes': 4, 'first_seen': 5, 'last_seen': 9}]
+    """
+    joined = pd.concat(list(frames), ignore_index=True)
+    groups = joined.groupby(list(table.key), sort=False, observed=True)
+    kept = joined.drop_duplicates(list(table.key), ignore_index=True)
+    for column, how in _TOGETHER.items():
+        if column in kept and len(kept):
+            kept[column] = groups[column].agg(how).to_numpy()
+    kept = kept.astype(dict(joined.dtypes))
+    return kept.sort_values("first_seen", kind="stable", ignore_index=True)
+
+
+def _names_together(cells: "pd.Series[Any]") -> str | None:
+    names = {name for cell in cells.dropna() for name in cell.split(",")}
+    return ",".join(sorted(names)[:MAX_SNIS]) or None
+
+
+_TOGETHER: dict[str, Any] = {
+    "first_seen": "min", "last_seen": "max", "handshakes": "sum", "snis": _names_together,
+}  # fmt: skip
 _PARTS = {
     "records": rows.record_rows,
     "messages": rows.message_rows,
