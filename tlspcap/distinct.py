@@ -107,6 +107,10 @@ class Sightings(Generic[K, T]):
 class Certificates(Sightings[tuple[str, str], bytes]):
     """Distinct certificates, of each role, as DER bytes; each is described once."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.troubles: list[Row] = []  # notes on what was odd, each at the handshake that showed it first
+
     def add(self, done: Finished, row: Row) -> None:
         """Take the certificates of one handshake."""
         account = done.account
@@ -115,13 +119,22 @@ class Certificates(Sightings[tuple[str, str], bytes]):
                 key = (rows.fingerprint(der), role)
                 (self.get(key) or self.new(key, der)).seen(done, number, row["sni"])
 
-    def rows(self) -> Iterator[tuple[Row, Appearance, str | None]]:
-        """The rows of the `certificates` table, where each was seen first, and what was odd about it."""
+    def rows(self) -> Iterator[Row]:
+        """The rows of the `certificates` table."""
+        self.troubles = []
         for (sha256, role), entry in self.in_order():
             facts = certificates.describe(entry.thing)
+            if facts.trouble:
+                self._note("odd_certificate", f"certificate {sha256}: {facts.trouble}", entry.first)
+            if entry.crowded:
+                detail = f"certificate {sha256}: for more than {MAX_SNIS} names; those that sort first are listed"
+                self._note("cap_reached", detail, entry.first)
             snis = texts(sorted(entry.snis))
-            trouble = facts.trouble and f"certificate {sha256}: {facts.trouble}"
-            yield {"sha256": sha256, "role": role, **_facts(facts), **entry.when, "snis": snis}, entry.first, trouble
+            yield {"sha256": sha256, "role": role, **_facts(facts), **entry.when, "snis": snis}
+
+    def _note(self, kind: str, detail: str, at: Appearance) -> None:
+        where = {"id": at.id, "capture": at.capture, "stream": at.stream, "frame": at.frame, "time": at.time}
+        self.troubles.append({"kind": kind, "detail": detail, **where})
 
 
 def _facts(facts: Facts) -> Row:

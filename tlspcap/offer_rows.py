@@ -1,4 +1,4 @@
-r"""Distinct hellos and certificate requests to the values of their rows: names for codes, text for CA names.
+r"""Hellos and certificate requests to the values of rows: names for codes, text for CA names.
 
 Lists are comma-joined in the sender's order. In a text from the wire (application protocols, names) a comma reads
 `\x2c`, and in a CA name a semicolon `\3b`, so that a cell can be split again without doubt.
@@ -7,14 +7,122 @@ Lists are comma-joined in the sender's order. In a text from the wire (applicati
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tlspcap.tls import certificates, names
-from tlspcap.tls.messages import CertificateRequest
-from tlspcap.tls.offers import Offer, request_digest
+from tlspcap.tls import certificates, names, ssl2
+from tlspcap.tls.account import Account
+from tlspcap.tls.ciphers import forward_secrecy
+from tlspcap.tls.extensions import Extensions
+from tlspcap.tls.fingerprints import ja3, ja3s, ja4
+from tlspcap.tls.messages import CertificateRequest, ClientHello, ServerHello
+from tlspcap.tls.names import ExtensionType as Code
+from tlspcap.tls.offers import Offer, client_offer, request_digest, server_offer
 from tlspcap.tls.remembering import remembered_up_to
 
 Row = dict[str, Any]
 MAX_LISTED = 1_000  # names written of one list; of hostile hellos, which hold 32,000 suites, the count tells the rest
 COMMA, SEMICOLON = ",", "; "
+
+
+# -- in a row of `handshakes` ---------------------------------------------------------------------------------------
+
+
+def offer(account: Account) -> Row:
+    """What a row of the `handshakes` table says of the first ClientHello."""
+    hello = account.hello
+    if hello is None:
+        return _NO_OFFER
+    kept = tuple([(code, b"" if code in _OF_ONE_HELLO else content) for code, content in hello.extensions.raw])
+    shape = _offer_of_shape(hello.legacy_version, hello.cipher_suites, kept, hello.key_share_groups)
+    return {**shape, "sni": hello.server_name}
+
+
+_NO_OFFER: Row = {
+    "sni": None, "alpn_offered": None, "offered_versions": None, "offered_version_max": None, "ech_offered": False,
+    "ja3": None, "ja4": None, "client_hello_digest": None,
+}  # fmt: skip
+# Extensions whose content differs from hello to hello of one client and says nothing of its kind
+_OF_ONE_HELLO = frozenset((
+    Code.SERVER_NAME, Code.SESSION_TICKET, Code.PRE_SHARED_KEY, Code.KEY_SHARE, Code.KEY_SHARE_DRAFT,
+    Code.ENCRYPTED_CLIENT_HELLO,
+))  # fmt: skip
+
+
+def _size_of_shape(_: int, suites: tuple[int, ...], extensions: tuple[tuple[int, bytes], ...], *shares: object) -> int:
+    return len(suites) + len(extensions) + sum([len(content) for _, content in extensions])
+
+
+# A client sends hellos of one shape; GREASE makes some dozens of it.
+@remembered_up_to(2_048, entries=2_048, size=_size_of_shape)
+def _offer_of_shape(
+    version: int, suites: tuple[int, ...], extensions: tuple[tuple[int, bytes], ...], key_shares: tuple[int, ...]
+) -> Row:
+    """What is the same for all hellos that differ only in random values, keys, tickets and names."""
+    hello = ClientHello(version, b"", b"", suites, b"", Extensions(extensions))
+    return {
+        "alpn_offered": texts(hello.alpn),
+        "offered_versions": ",".join([names.version_name(code) for code in hello.offered_versions]) or None,
+        "offered_version_max": names.version_name(hello.offered_version_max),
+        "ech_offered": hello.ech,
+        "ja3": ja3(hello),
+        "ja4": ja4(hello),
+        "client_hello_digest": client_offer(hello, key_shares).digest,
+    }
+
+
+def choice(account: Account) -> Row:
+    """What a row of the `handshakes` table says of the ServerHello and the server's key exchange."""
+    hello, exchange, offered = account.server_hello, account.key_exchange, account.offered_max
+    retry = account.retry is not None
+    if hello is None:
+        version = None if offered is None else names.version_name(offered)
+        return {**_NO_CHOICE, "version": version, "hello_retry": retry}
+    kept = tuple([(code, content[: _TOLD.get(code, 0)]) for code, content in hello.extensions.raw])
+    named = _choice_of_shape(hello.legacy_version, hello.cipher_suite, kept)
+    row = {**named, "hello_retry": retry, "dh_bits": None, "signature_scheme": None}
+    if exchange is not None:
+        if exchange.group is not None and not account.is_tls13:
+            row["group"] = names.group_name(exchange.group)
+        row["dh_bits"] = exchange.dh_bits
+        if exchange.signature_scheme is not None:
+            row["signature_scheme"] = names.signature_scheme_name(exchange.signature_scheme)
+    return row
+
+
+_NO_CHOICE: Row = dict.fromkeys((
+    "negotiated_version", "alpn", "cipher", "cipher_code", "group", "dh_bits", "signature_scheme", "forward_secrecy",
+    "ja3s", "server_hello_digest",
+))  # fmt: skip
+# Extensions by which a ServerHello tells its choice, and how many of their bytes do: of a key share its group
+_TOLD: dict[int, int] = {
+    Code.SUPPORTED_VERSIONS: 2, Code.KEY_SHARE: 2, Code.KEY_SHARE_DRAFT: 2, Code.ALPN: 260,
+    Code.CLIENT_CERTIFICATE_TYPE: 1, Code.SERVER_CERTIFICATE_TYPE: 1,
+}  # fmt: skip
+
+
+def _size_of_choice(_: int, suite: int, extensions: tuple[tuple[int, bytes], ...]) -> int:
+    return len(extensions) + sum([len(content) for _, content in extensions])
+
+
+@remembered_up_to(512, entries=4_096, size=_size_of_choice)  # a server makes one of a few choices
+def _choice_of_shape(legacy_version: int, suite: int, extensions: tuple[tuple[int, bytes], ...]) -> Row:
+    """What is the same for all ServerHellos that differ only in random values and keys."""
+    hello = ServerHello(legacy_version, b"", b"", suite, 0, Extensions(extensions))
+    share, version, alpn = hello.key_share_group, hello.version, hello.alpn
+    name = names.version_name(version)
+    chosen = version != names.SSL20 or suite != ssl2.NO_KIND  # in SSL 2.0 the client's next message says it
+    return {
+        "negotiated_version": name,
+        "version": name,
+        "alpn": alpn,
+        "cipher": names.cipher_name(suite) if chosen else None,
+        "cipher_code": suite if chosen else None,
+        "group": None if share is None or not names.is_tls13(version) else names.group_name(share),
+        "forward_secrecy": forward_secrecy(version, suite, share is None and hello.psk_selected),
+        "ja3s": None if version == names.SSL20 else ja3s(hello),
+        "server_hello_digest": server_offer(hello).digest,
+    }
+
+
+# -- rows of their own -----------------------------------------------------------------------------------------------
 
 
 def hello_cells(offer: Offer) -> Row:
@@ -55,14 +163,14 @@ def _joined(shown: list[str], separator: str, more: int = 0) -> str | None:
     return separator.join([*shown, f"… {more} more"] if more > 0 else shown) or None
 
 
-def _size_of_request(request: CertificateRequest) -> int:
-    return sum(map(len, request.authorities)) + len(request.signature_schemes)
+def _size_of_request(request: CertificateRequest | None) -> int:
+    return 0 if request is None else sum(map(len, request.authorities)) + len(request.signature_schemes)
 
 
 @remembered_up_to(65_536, entries=64, size=_size_of_request)  # a server asks all its clients for the same
-def request_id(request: CertificateRequest) -> str:
+def request_id(request: CertificateRequest | None) -> str | None:
     """The digest that joins a handshake with its row of `certificate_requests`."""
-    return request_digest(request)
+    return None if request is None else request_digest(request)
 
 
 def request_cells(request: CertificateRequest) -> Row:

@@ -1,7 +1,7 @@
 """One finished handshake to the values of its rows: names for codes, text for addresses, ms for ns.
 
-With `offer_rows`, the only place that knows how a fact of the wire is written in a table. Which columns there are says
-`schema`.
+With `offer_rows`, which has the part of the hellos, the only place that knows how a fact of the wire is written in a
+table. Which columns there are says `schema`.
 """
 
 from collections.abc import Iterator
@@ -10,17 +10,11 @@ from hashlib import blake2b, sha256
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, NamedTuple
 
-from tlspcap.offer_rows import request_id, texts
+from tlspcap.offer_rows import choice, offer, request_id
 from tlspcap.tls import flights, names, ssl2
 from tlspcap.tls.account import CLIENT, SERVER, Account, Oddity, SeenAlert
-from tlspcap.tls.ciphers import forward_secrecy
 from tlspcap.tls.evidence import evidence
-from tlspcap.tls.extensions import Extensions
-from tlspcap.tls.fingerprints import ja3, ja3s, ja4
 from tlspcap.tls.flights import ClientFlight
-from tlspcap.tls.messages import ClientHello, ServerHello
-from tlspcap.tls.names import ExtensionType as Code
-from tlspcap.tls.offers import client_offer, server_offer
 from tlspcap.tls.outcome import completeness, judge
 from tlspcap.tls.records import UNTYPED, Record
 from tlspcap.tls.remembering import remembered_up_to
@@ -76,107 +70,12 @@ def handshake_row(done: Finished) -> Row:
         "frame": first.frame, "time": first.time,
         "client_ip": address(client.address), "server_ip": address(server.address),
         "client_port": client.port, "server_port": server.port, "starttls": account.starttls,
-        **_offer(account), **_choice(account), **_resumption(account, done.flight), **_server_flight(account),
+        **offer(account), **choice(account), **_resumption(account, done.flight), **_server_flight(account),
         "client_auth": _client_auth(account),
-        **_chain(account), "certificate_request_digest": _request(account),
+        **_chain(account), "certificate_request_digest": request_id(account.certificate_request),
         "history": _history(account, verdict),
         **_verdict(account, verdict), **timing(account, verdict, done.flight)._asdict(),
     }  # fmt: skip
-
-
-def _offer(account: Account) -> Row:
-    hello = account.hello
-    if hello is None:
-        return _NO_OFFER
-    kept = tuple([(code, b"" if code in _OF_ONE_HELLO else content) for code, content in hello.extensions.raw])
-    shape = _offer_of_shape(hello.legacy_version, hello.cipher_suites, kept, hello.key_share_groups)
-    return {**shape, "sni": hello.server_name}
-
-
-_NO_OFFER: Row = {
-    "sni": None, "alpn_offered": None, "offered_versions": None, "offered_version_max": None, "ech_offered": False,
-    "ja3": None, "ja4": None, "client_hello_digest": None,
-}  # fmt: skip
-# Extensions whose content differs from hello to hello of one client and says nothing of its kind
-_OF_ONE_HELLO = frozenset((
-    Code.SERVER_NAME, Code.SESSION_TICKET, Code.PRE_SHARED_KEY, Code.KEY_SHARE, Code.KEY_SHARE_DRAFT,
-    Code.ENCRYPTED_CLIENT_HELLO,
-))  # fmt: skip
-
-
-def _size_of_shape(_: int, suites: tuple[int, ...], extensions: tuple[tuple[int, bytes], ...], *shares: object) -> int:
-    return len(suites) + len(extensions) + sum([len(content) for _, content in extensions])
-
-
-# A client sends hellos of one shape; GREASE makes some dozens of it.
-@remembered_up_to(2_048, entries=2_048, size=_size_of_shape)
-def _offer_of_shape(
-    version: int, suites: tuple[int, ...], extensions: tuple[tuple[int, bytes], ...], key_shares: tuple[int, ...]
-) -> Row:
-    """What is the same for all hellos that differ only in random values, keys, tickets and names."""
-    hello = ClientHello(version, b"", b"", suites, b"", Extensions(extensions))
-    return {
-        "alpn_offered": texts(hello.alpn),
-        "offered_versions": ",".join([names.version_name(code) for code in hello.offered_versions]) or None,
-        "offered_version_max": names.version_name(hello.offered_version_max),
-        "ech_offered": hello.ech,
-        "ja3": ja3(hello),
-        "ja4": ja4(hello),
-        "client_hello_digest": client_offer(hello, key_shares).digest,
-    }
-
-
-def _choice(account: Account) -> Row:
-    hello, exchange, offered = account.server_hello, account.key_exchange, account.offered_max
-    retry = account.retry is not None
-    if hello is None:
-        version = None if offered is None else names.version_name(offered)
-        return {**_NO_CHOICE, "version": version, "hello_retry": retry}
-    kept = tuple([(code, content[: _TOLD.get(code, 0)]) for code, content in hello.extensions.raw])
-    named = _choice_of_shape(hello.legacy_version, hello.cipher_suite, kept)
-    row = {**named, "hello_retry": retry, "dh_bits": None, "signature_scheme": None}
-    if exchange is not None:
-        if exchange.group is not None and not account.is_tls13:
-            row["group"] = names.group_name(exchange.group)
-        row["dh_bits"] = exchange.dh_bits
-        if exchange.signature_scheme is not None:
-            row["signature_scheme"] = names.signature_scheme_name(exchange.signature_scheme)
-    return row
-
-
-_NO_CHOICE: Row = dict.fromkeys((
-    "negotiated_version", "alpn", "cipher", "cipher_code", "group", "dh_bits", "signature_scheme", "forward_secrecy",
-    "ja3s", "server_hello_digest",
-))  # fmt: skip
-# Extensions by which a ServerHello tells its choice, and how many of their bytes do: of a key share its group
-_TOLD: dict[int, int] = {
-    Code.SUPPORTED_VERSIONS: 2, Code.KEY_SHARE: 2, Code.KEY_SHARE_DRAFT: 2, Code.ALPN: 260,
-    Code.CLIENT_CERTIFICATE_TYPE: 1, Code.SERVER_CERTIFICATE_TYPE: 1,
-}  # fmt: skip
-
-
-def _size_of_choice(_: int, suite: int, extensions: tuple[tuple[int, bytes], ...]) -> int:
-    return len(extensions) + sum([len(content) for _, content in extensions])
-
-
-@remembered_up_to(512, entries=4_096, size=_size_of_choice)  # a server makes one of a few choices
-def _choice_of_shape(legacy_version: int, suite: int, extensions: tuple[tuple[int, bytes], ...]) -> Row:
-    """What is the same for all ServerHellos that differ only in random values and keys."""
-    hello = ServerHello(legacy_version, b"", b"", suite, 0, Extensions(extensions))
-    share, version, alpn = hello.key_share_group, hello.version, hello.alpn
-    name = names.version_name(version)
-    chosen = version != names.SSL20 or suite != ssl2.NO_KIND  # in SSL 2.0 the client's next message says it
-    return {
-        "negotiated_version": name,
-        "version": name,
-        "alpn": alpn,
-        "cipher": names.cipher_name(suite) if chosen else None,
-        "cipher_code": suite if chosen else None,
-        "group": None if share is None or not names.is_tls13(version) else names.group_name(share),
-        "forward_secrecy": forward_secrecy(version, suite, share is None and hello.psk_selected),
-        "ja3s": None if version == names.SSL20 else ja3s(hello),
-        "server_hello_digest": server_offer(hello).digest,
-    }
 
 
 def _resumption(account: Account, flight: ClientFlight) -> Row:
@@ -274,10 +173,6 @@ def _chain(account: Account) -> Row:
         "chain_bytes": None if chain is None else sum(map(len, chain)),
         "client_certificate_sha256": fingerprint(account.client_chain[0]) if account.client_chain else None,
     }
-
-
-def _request(account: Account) -> str | None:
-    return None if account.certificate_request is None else request_id(account.certificate_request)
 
 
 def _history(account: Account, verdict: Verdict) -> str:

@@ -151,17 +151,12 @@ class Builder:
         return frames
 
     def _distinct_frame(self, name: str, distinct: Certificates | Hellos | Requests) -> pd.DataFrame:
-        """Build a table of what handshakes share; odd certificates are noted where they were seen first."""
+        """Build a table of what handshakes share; note what was odd about certificates."""
         columns = Columns(TABLES[name])
-        if isinstance(distinct, Certificates):
-            for row, at, trouble in distinct.rows():
-                columns.add(row)
-                if trouble:
-                    where = {"id": at.id, "stream": at.stream, "frame": at.frame, "time": at.time}
-                    self.note("odd_certificate", trouble, at.capture, **where)
-        else:
-            for row in distinct.rows():
-                columns.add(row)
+        for row in distinct.rows():
+            columns.add(row)
+        for trouble in distinct.troubles if isinstance(distinct, Certificates) else ():
+            self.note(**trouble)
         return columns.frame()
 
 
