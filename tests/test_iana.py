@@ -1,5 +1,6 @@
 """The registries in `tlspcap/tls/iana`: dated, complete, equal to other tools' lists, refreshed from IANA's files."""
 
+import contextlib
 import csv
 import functools
 import http.server
@@ -8,6 +9,7 @@ import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterator
 from datetime import date
 from enum import IntEnum
 from pathlib import Path
@@ -211,15 +213,45 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on loopback, and give its URL."""
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_refresh_downloads_every_registry_from_where_iana_has_it(tmp_path):
+    """Of a URL that ends in a slash every file is downloaded, those of extensions from their own group."""
+    for registry in refresh.REGISTRIES:
+        file = tmp_path / registry.path
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("Value,Description\n7,seven\n")
+    assert {path.parent.name for path in tmp_path.glob("*/*.csv")} == {"tls-parameters", "tls-extensiontype-values"}
+    (tmp_path / "tls-extensiontype-values" / "tls-extensiontype-values-1.csv").write_text(EXTENSIONS)
+    into = tmp_path / "into"
+    into.mkdir()
+    with served(tmp_path) as url:
+        written = refresh.refresh([url], into, date(2026, 11, 3))
+    assert [path.name for path in written] == [registry.file for registry in refresh.REGISTRIES]
+    assert "65281,renegotiation_info" in (into / "extension-types.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "header", ["Value,Description", "Value,Extension Name", "Value,Name", "Algorithm Number,Description"]
+)
+def test_columns_are_found_by_any_name_that_iana_gives_them(header):
+    """IANA calls the columns of codes and names otherwise in some of its files."""
+    assert list(refresh.entries(f"{header},Reference\n1,zlib,[RFC8879]\n")) == [(1, "zlib")]
+
+
 def test_refresh_downloads_a_url(tmp_path):
     """A URL of one of IANA's files is downloaded and dated by the day."""
     (tmp_path / "tls-parameters-8.csv").write_text(GROUPS)
-    handler = functools.partial(_Quiet, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/tls-parameters-8.csv"
-        written = refresh.refresh([url], tmp_path)
-        server.shutdown()
+    with served(tmp_path) as url:
+        written = refresh.refresh([f"{url}tls-parameters-8.csv"], tmp_path)
     assert [path.name for path in written] == ["supported-groups.csv"]
     assert "23,secp256r1" in written[0].read_text()
 

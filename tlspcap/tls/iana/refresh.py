@@ -4,9 +4,9 @@ Run as::
 
     python -m tlspcap.tls.iana.refresh FOLDER_OR_URL… [--date YYYY-MM-DD] [--into FOLDER]
 
-A folder holds files as IANA names them (`tls-parameters-4.csv`, …); a URL may be one such file, or end in a slash,
-such as https://www.iana.org/assignments/tls-parameters/. Without --date, the day of download (of the file's last
-change) stands as the registry's date.
+A folder holds files as IANA names them (`tls-parameters-4.csv`, …); a URL is one such file, or ends in a slash and
+has IANA's groups of registries below it, as https://www.iana.org/assignments/ has. Without --date, the day of download
+(of the file's last change) stands as the registry's date.
 """
 
 import argparse
@@ -29,7 +29,14 @@ class Registry:
     title: str
     hexadecimal: bool = False
 
+    @property
+    def path(self) -> str:
+        """Where IANA has the file below its assignments: those of extensions are a group of their own."""
+        group = "tls-extensiontype-values" if self.source.startswith(_OF_EXTENSIONS) else "tls-parameters"
+        return f"{group}/{self.source}"
 
+
+_OF_EXTENSIONS = "tls-extensiontype-values", "tls-certificate-compression"  # how the names of their files begin
 REGISTRIES = (
     Registry("client-certificate-types.csv", "tls-parameters-2.csv", "TLS ClientCertificateType Identifiers"),
     Registry("cipher-suites.csv", "tls-parameters-4.csv", "TLS Cipher Suites", hexadecimal=True),
@@ -48,7 +55,9 @@ REGISTRIES = (
     ),
 )
 _NOT_A_NAME = re.compile(r"(?i)^(unassigned|reserved\b)")  # `hello_request_RESERVED` is a name, `Reserved for …` none
-_NAMES = ("Description", "Extension Name")  # IANA calls the column of extension types otherwise
+# What IANA calls the two columns that are kept; most files have the first of each
+_VALUES = "Value", "Algorithm Number"
+_NAMES = "Description", "Extension Name", "Name"
 _LONGEST_DOWNLOAD = 10_000_000  # bytes; the largest of them has 60,000
 
 
@@ -73,10 +82,9 @@ def entries(text: str) -> Iterator[tuple[int, str]]:
     """Yield (code, description) of every single assigned code point in one of IANA's CSV files, in file order."""
     rows = csv.reader(io.StringIO(text))
     header = [name.strip() for name in next(rows, [])]
-    name = next((name for name in _NAMES if name in header), None)
-    if "Value" not in header or name is None:
+    at, described = (next((header.index(name) for name in names if name in header), -1) for names in (_VALUES, _NAMES))
+    if at < 0 or described < 0:
         raise ValueError(f"no columns Value and Description: {', '.join(header) or 'empty file'}")
-    at, described = header.index("Value"), header.index(name)
     for row in rows:
         if len(row) <= described:
             continue
@@ -110,7 +118,7 @@ def _sources(place: str) -> Iterator[tuple[Registry, str, date]]:
     today = datetime.now(UTC).date()
     for registry in REGISTRIES:
         if is_url and (place.endswith("/") or place.rsplit("/", 1)[-1] == registry.source):
-            yield registry, _download(place + registry.source if place.endswith("/") else place), today
+            yield registry, _download(place + registry.path if place.endswith("/") else place), today
         elif not is_url and (path := Path(place) / registry.source).is_file():
             changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
             yield registry, path.read_text(encoding="utf-8-sig"), changed
