@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
+import bounds  # what is kept of a capture at most; in tests/ too
 import house  # the law about imports; in tests/, beside the test that enforces it
 
 from tlspcap import cli, schema
@@ -251,6 +252,7 @@ Parts = dict[str, Callable[[], str]]
 
 PARTS: dict[str, Parts] = {
     "README.md": {"report": lambda: excerpt(DEMO), "explain": explained},
+    "docs/captures.md": {"bounds": bounds.table},
     "docs/architecture.md": {"rooms": house.listing, "drawing": house.drawing},
     "docs/tables.md": {"unfilled": unfilled, "tables": table_page, "note kinds": note_kinds},
     "docs/fields.md": {"fields": field_page},

@@ -92,7 +92,7 @@ def test_bytes_first_seen_win_and_a_conflict_is_noted():
     """A retransmission with other bytes changes nothing, and its frame is told as a conflict."""
     packets = hello_and(client(0, HELLO[:-1] + b"?"))
     assert bytes_of(events_of(packets), 0) == HELLO
-    assert "Conflict(number=0, side=0, frame=5)" in run(packets)[-1][0]
+    assert "Conflict(number=0, side=0, stream=0, frame=5)" in run(packets)[-1][0]
 
 
 def test_bytes_first_seen_win_behind_a_hole_too():

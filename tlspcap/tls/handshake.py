@@ -122,6 +122,8 @@ class Follower:
             return
         if len(half.seen.gaps) < MAX_GAPS:
             half.seen.gaps.append(gap)
+        else:
+            odd(account, "cap_reached", gap, f"more than {MAX_GAPS} gaps of the {half.role}; the rest is not noted")
         for record in half.reader.gap(gap):
             self._record(account, half, record)
         if half.reader.lost:

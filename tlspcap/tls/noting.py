@@ -2,9 +2,9 @@
 
 from tlspcap.tls import figures
 from tlspcap.tls.account import CLIENT, SERVER, Account, Oddity
-from tlspcap.transport import Data
+from tlspcap.transport import Data, Gap
 
-MAX_ODDITIES = 16  # kept of a handshake, and gaps of each side
+MAX_ODDITIES = 16  # kept of a handshake
 
 # Letters of Zeek's ssl_history (base/protocols/ssl); capitals are the client's.
 HISTORY_LETTERS = {
@@ -32,7 +32,7 @@ def step(account: Account, role: str, name: str, data: Data) -> None:
         other.state = figures.narrow(other.state, figures.figures_of(after))
 
 
-def odd(account: Account, kind: str, data: Data, detail: str) -> None:
+def odd(account: Account, kind: str, data: Data | Gap, detail: str) -> None:
     """Keep something for the `notes` table; of reached caps one is enough."""
     oddities = account.oddities
     if kind == "cap_reached" and any(oddity.kind == kind for oddity in oddities):
