@@ -1,0 +1,283 @@
+"""From both endpoints' accounts to the truth about each connection; no packet is looked at here.
+
+A handshake is established when both endpoints say that it was done (in TLS 1.3 the server's word decides: a client is
+done before its certificate was judged). A server that says so has had the client's Finished, whatever the client's
+application then made of the certificate. Else it failed, and the side is the one that the scenario set up to refuse,
+which must be in accord with the accounts: it must not say that it received the refusal. What the accounts leave open
+is null and not scored; what contradicts the scenario is decided by the accounts, with `as_planned` false.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dpkt
+from scenarios import LOOKS, NO_TLS, SCENARIOS, Scenario
+
+SCENARIO = {scenario.name: scenario for scenario in (*SCENARIOS, *NO_TLS.values(), *LOOKS.values())}
+ALERTS = {
+    10: "unexpected_message", 20: "bad_record_mac", 40: "handshake_failure", 42: "bad_certificate",
+    43: "unsupported_certificate", 44: "certificate_revoked", 45: "certificate_expired", 46: "certificate_unknown",
+    47: "illegal_parameter", 48: "unknown_ca", 49: "access_denied", 50: "decode_error", 51: "decrypt_error",
+    70: "protocol_version", 71: "insufficient_security", 80: "internal_error", 90: "user_canceled",
+    109: "missing_extension", 110: "unsupported_extension", 112: "unrecognized_name", 116: "certificate_required",
+    120: "no_application_protocol",
+}  # fmt: skip
+# How stacks put "I received this alert" in words; the group is the alert's name or number.
+RECEIVED = (
+    r"alert has been received\.: \((\d+)\)",  # GnuTLS
+    r"SSL alert number (\d+)",  # OpenSSL
+    r"(?:TLSV1|TLSV13|SSLV3|TLS)_ALERT_([A-Z_]+)",  # Python on OpenSSL, BoringSSL
+    r"SSL_ERROR_([A-Z_]+)_ALERT",  # NSS
+    r"TLSV1_(UNRECOGNIZED_NAME|UNSUPPORTED_EXTENSION)",
+    r"[Rr]eceived fatal alert: ([A-Za-z_]+)",  # Java, rustls
+    r"remote error: tls: ([a-z ]+)",  # Go
+    r"(?:tlsv1|tlsv13|sslv3|tls) alert ([a-z ]+)",  # OpenSSL's words
+)
+FIRST_CLIENT_PORT = 20000  # of meeting.Table; the browser's are the kernel's, and higher
+CLOSED = r"EOF|unexpected eof|end of file|\bclosed\b|Closed|non-properly terminated|premature|disconnected|hang up"
+RESET = r"[Rr]eset|ECONNRESET|ECONNABORTED|EPIPE|[Bb]roken pipe|abort"
+SILENT = r"[Tt]imed? ?out|TimedOut|ETIMEDOUT|temporarily unavailable|WouldBlock"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The part of the truth that the accounts and the scenario decide."""
+
+    outcome: str | None  # null: there is no TLS handshake
+    side: str | None = None
+    mechanism: str | None = None
+    alert: str | None = None
+    phase: str | None = None
+    cause: str | None = None
+    as_planned: bool = True
+
+
+def has_both_accounts(row: dict[str, Any]) -> bool:
+    """Tell whether both endpoints said something; one that was ended before it could leaves no truth behind."""
+    client, server = row["client"], row["server"]
+    return all(own.get("done") is not None or own.get("error") for own in (client, server)) or bool(client.get("got"))
+
+
+def alert_name(value: object) -> str | None:
+    """Return the registry's name of an alert that a stack gave as number, words or camel case."""
+    if value is None:
+        return None
+    text = str(value)
+    if text.isdigit():
+        return ALERTS.get(int(text), f"unknown_{text}")
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).lower().strip().replace(" ", "_")
+    snake = {"unknown_certificate_authority": "unknown_ca", "unknown_certificate": "certificate_unknown",
+             "expired_certificate": "certificate_expired", "revoked_certificate": "certificate_revoked",
+             "unknown_c_a": "unknown_ca", "certificate_unknown_c_a": "unknown_ca",
+             "protocol_version_not_supported": "protocol_version", "no_application_protocol": "no_application_protocol",
+             "error_decoding_message": "decode_error", "error_decrypting_message": "decrypt_error",
+             "bad_certificate_received": "bad_certificate"}.get(snake, snake)  # fmt: skip
+    return next((name for name in sorted(ALERTS.values(), key=len, reverse=True) if snake.startswith(name)), None)
+
+
+def received(account: dict[str, Any]) -> str | None:
+    """Return the alert that an endpoint says it received."""
+    if named := alert_name(account.get("alert_received")):
+        return named
+    for pattern in RECEIVED:
+        if match := re.search(pattern, str(account.get("error") or "")):
+            return alert_name(match[1])
+    return None
+
+
+def sent(account: dict[str, Any]) -> str | None:
+    """Return the alert that an endpoint says it sent."""
+    return alert_name(account.get("alert_sent"))
+
+
+def judge(row: dict[str, Any]) -> Truth:
+    """Decide about one connection."""
+    scenario = SCENARIO[row["scenario"]]
+    client, server = row["client"], row["server"]
+    if row["server_stack"].startswith("nobody"):
+        return _without_server(scenario, client, server)
+    if row["client_stack"].startswith("nobody"):
+        return _looked(scenario)
+    if server["done"]:
+        return Truth("established", cause=scenario.cause, as_planned=scenario.side is None)
+    if server["done"] is None and client["done"] and client.get("got"):
+        return Truth("established", cause=scenario.cause, as_planned=scenario.side is None)
+    return _failed(scenario, client, server)
+
+
+def _without_server(scenario: Scenario, client: dict[str, Any], server: dict[str, Any]) -> Truth:
+    if scenario.name in ("silence", "impatient") and "timed out" in str(server.get("error")):
+        return Truth("failed", "server", "close", None, scenario.phase, "silence, and then the server closed")
+    mechanism = {"silence": "timeout", "reset": "reset", "close": "close", "http": "not_tls", "ssh": "not_tls"}
+    return Truth(
+        "failed", scenario.side, mechanism.get(scenario.name), None, scenario.phase, scenario.cause, not client["done"]
+    )
+
+
+def _looked(scenario: Scenario) -> Truth:
+    """Judge a client that never meant to shake hands; plain HTTP is no handshake at all."""
+    if scenario.name == "plain_http":
+        return Truth(None, cause=scenario.cause)
+    # A FIN straight behind the hello is a half-close, which servers answer with their flight or with an alert.
+    mechanism = {"hello_then_fin": None, "flight_then_close": "close"}.get(scenario.name, "reset")
+    return Truth("failed", "client" if mechanism else None, mechanism, cause=scenario.cause)
+
+
+def _failed(scenario: Scenario, client: dict[str, Any], server: dict[str, Any]) -> Truth:
+    side = _side(scenario, client, server)
+    refuser, other = (client, server) if side == "client" else (server, client)
+    alert = sent(refuser) or received(other)
+    mechanism = "alert" if alert else _ending(other)
+    planned = side == scenario.side
+    phase, cause = (scenario.phase, scenario.cause) if planned else _unplanned(side, alert)
+    return Truth("failed", side, mechanism, alert, phase, cause, planned)
+
+
+def _side(scenario: Scenario, client: dict[str, Any], server: dict[str, Any]) -> str | None:
+    """Tell who refused: whoever was set up to and says so, else who sent an alert by either's word."""
+    if scenario.name == "unrecognized_name_warning":  # the server's warning refuses nothing; what fails is the client's
+        return "client"
+    told = {"client": client, "server": server}
+    if scenario.side and _decided(told[scenario.side]):
+        return scenario.side
+    named = {
+        who for who, own, other in (("client", client, server), ("server", server, client)) if _refused(own, other)
+    }
+    return scenario.side if scenario.side in named or not named else named.pop()
+
+
+def _decided(account: dict[str, Any]) -> bool:
+    """Tell whether an endpoint's error is a decision of its own, not what the other side did to it."""
+    error = str(account.get("error") or "")
+    return bool(error) and not received(account) and not re.search(f"{CLOSED}|{RESET}|{SILENT}", error)
+
+
+def _unplanned(side: str | None, alert: str | None) -> tuple[str | None, str | None]:
+    """Give phase and cause of a refusal that no scenario asked for, as far as the alert's name tells."""
+    if side == "server" and alert in ("certificate_required", "bad_certificate", "unknown_ca"):
+        return "client_auth", alert
+    return "server_hello" if side == "client" and alert in ("protocol_version", "illegal_parameter") else None, alert
+
+
+def _refused(account: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Tell whether an endpoint refused by an alert, by either's word; one about a close of the other is none."""
+    ended_on_it = re.search(f"{CLOSED}|{RESET}", str(account.get("error") or ""))
+    return bool((sent(account) and not ended_on_it) or received(other))
+
+
+def _ending(account: dict[str, Any]) -> str | None:
+    """Tell how the other side ended it, from what its victim saw; None where its words do not tell."""
+    error = str(account.get("error") or "")
+    for pattern, mechanism in ((SILENT, "timeout"), (RESET, "reset"), (CLOSED, "close")):
+        if re.search(pattern, error):
+            return mechanism
+    return None
+
+
+VERSION = re.compile(r"(?:TLS|tls)\D{0,5}1[._]([0-3])|(0x30[1-4])|TLSv?(1)$")
+
+
+def version(row: dict[str, Any]) -> str | None:
+    """Return the version that the endpoints agreed on, by the word of either."""
+    for account in (row["client"], row["server"]):
+        if match := VERSION.search(str(account.get("version") or "")):
+            return f"TLS 1.{match[1] or (int(match[2], 16) - 0x301 if match[2] else 0)}"
+    return None
+
+
+def of(row: dict[str, Any]) -> dict[str, Any]:
+    """Make the line of the truth file from the line of a recording."""
+    truth = judge(row)
+    short = {side: {k: v for k, v in row[side].items() if v not in (None, "")} for side in ("client", "server")}
+    return {
+        "capture": row["capture"],
+        "scenario": row["scenario"] + (":second" if row["turn"] else ""),
+        "asked_version": row["version"],
+        "client_stack": row["client_stack"],
+        "server_stack": row["server_stack"],
+        "client_ip": "127.0.0.1",
+        "client_port": row["client_port"],
+        "server_ip": "127.0.0.1",
+        "server_port": row["server_port"],
+        "version": version(row) if truth.outcome == "established" else None,
+        **truth.__dict__,
+        "keys": row["keys"],
+        "client": short["client"],
+        "server": short["server"],
+    }
+
+
+def sent_by_tshark(capture: Path) -> dict[tuple[int, int], list[tuple[str, str]]]:
+    """Return the alerts that tshark reads with the keys: by client's and server's port, (sender, name) in order."""
+    command = ["tshark", "-r", str(capture), "-o", f"tls.keylog_file:{capture.with_suffix('.keys')}"]
+    command += ["-Y", "tls.alert_message.desc", "-T", "fields"]
+    for name in ("tcp.srcport", "tcp.dstport", "tls.alert_message.desc"):
+        command += ["-e", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    found: dict[tuple[int, int], list[tuple[str, str]]] = {}
+    for source, target, codes in (line.split("\t") for line in done.stdout.splitlines()):
+        from_client = int(source) >= FIRST_CLIENT_PORT
+        key = (int(source), int(target)) if from_client else (int(target), int(source))
+        alerts = [("client" if from_client else "server", alert_name(int(code, 0)) or "?") for code in codes.split(",")]
+        found.setdefault(key, []).extend(one for one in alerts if one[1] not in ("unknown_0", "user_canceled"))
+    return found
+
+
+def complete(row: dict[str, Any], alerts: list[tuple[str, str]]) -> None:
+    """Fill in a refusal of which the accounts do not tell how it came: tshark, with the keys, had no part in any of it.
+
+    A reset may have eaten an alert that was sent; where there are no keys to look for it, the mechanism stays open.
+    """
+    if row["outcome"] != "failed" or row["mechanism"] not in (None, "close", "reset") or row["side"] is None:
+        return
+    names = [name for sender, name in alerts if sender == row["side"]]
+    if names:
+        row.update(mechanism="alert", alert=names[0], completed=True)
+    elif row["mechanism"] == "reset" and not row["keys"] and row["cause"] not in ("reset by the server", "a scan"):
+        row["mechanism"] = None
+
+
+def keep(source: Path, target: Path, known: set[tuple[int, int]]) -> None:
+    """Copy a capture without the connections of which an account is missing (an endpoint was ended by force)."""
+    with source.open("rb") as read, target.open("wb") as written:
+        packets = dpkt.pcap.Reader(read)
+        writer = dpkt.pcap.Writer(written, snaplen=packets.snaplen, linktype=packets.datalink())
+        for time, data in packets:
+            tcp = data[14 + 4 * (data[14] & 15) :]  # Ethernet, IPv4
+            ports = int.from_bytes(tcp[:2], "big"), int.from_bytes(tcp[2:4], "big")
+            if ports in known or ports[::-1] in known:
+                writer.writepkt(data, time)
+
+
+def main() -> None:
+    """Bring what was recorded into the lab's captures, with the truth beside it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recorded", type=Path)
+    parser.add_argument("captures", type=Path, nargs="?", default=Path(__file__).parent / "captures")
+    asked = parser.parse_args()
+    asked.captures.mkdir(exist_ok=True)
+    lines: list[str] = []
+    for raw in sorted(asked.recorded.glob("*.raw.jsonl")):
+        name = raw.name.removesuffix(".raw.jsonl")
+        made = [of(row) for line in raw.read_text().splitlines() if has_both_accounts(row := json.loads(line))]
+        keep(raw.with_name(f"{name}.pcap"), asked.captures / f"{name}.pcap", {_ports(row) for row in made})
+        shutil.copy(raw.with_name(f"{name}.keys"), asked.captures / f"{name}.keys")
+        seen = sent_by_tshark(asked.captures / f"{name}.pcap")
+        for row in made:
+            complete(row, seen.get(_ports(row), []))
+            lines.append(json.dumps(row) + "\n")
+    (asked.captures / "truth.jsonl").write_text("".join(lines))
+
+
+def _ports(row: dict[str, Any]) -> tuple[int, int]:
+    return row["client_port"], row["server_port"]
+
+
+if __name__ == "__main__":
+    main()
