@@ -18,7 +18,6 @@ MAX_REFUSED = 1_000  # requests for TLS that were declined, of which there is a 
 Key = TypeVar("Key", str, int)
 TOP = 5  # kinds of packets named where there is no TLS
 
-Key = TypeVar("Key", str, int)
 
 
 @dataclass(slots=True)
