@@ -106,6 +106,7 @@ class Account:
     history: list[tuple[str, int]] = field(default_factory=list)  # letter, ns
     turns: list[tuple[int, int]] = field(default_factory=list)  # (ns, side) of every packet with data
     ssl2: Ssl2Account | None = None  # where the first hello has the form of SSL 2.0
+    greeting: Data | None = None  # what the server said before the hello, though nobody had asked for TLS
     stray: Stray | None = None  # the first bytes that are no TLS, and whose
     stray_sender: str = ""
     oddities: list[Oddity] = field(default_factory=list)

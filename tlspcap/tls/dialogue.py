@@ -45,13 +45,14 @@ class Refusal(NamedTuple):
 class Dialogue:
     """What was said before the hello. `take` what is no hello, in order of each side."""
 
-    __slots__ = ("_asked", "_lost", "_packets", "_said", "_taken", "_waiting", "refusal")
+    __slots__ = ("_asked", "_first", "_lost", "_packets", "_said", "_taken", "_waiting", "refusal")
 
     def __init__(self) -> None:
         self.refusal: Refusal | None = None  # the answer to the last request, where it was a no
         self._asked: Asked | None = None
         self._waiting = False  # the last request has no answer yet
         self._said = (bytearray(), bytearray())
+        self._first: list[Data | None] = [None, None]  # what each side began with
         self._lost = [False, False]
         self._taken = self._packets = 0
 
@@ -76,8 +77,13 @@ class Dialogue:
         lost = self._lost[client] and (hello == client or self._said[1 - client])
         return None if said or lost else NOTHING
 
+    def greeting(self, side: int) -> Data | None:
+        """What a side said first of all, where nobody asked for TLS."""
+        return self._first[side] if self._asked is None else None
+
     def take(self, data: Data) -> int:
         """Take a payload that begins no hello, up to where one may begin within it; return how much was taken."""
+        self._first[data.side] = self._first[data.side] or data
         said, payload = self._said[data.side], data.payload
         before = len(said)
         said += payload

@@ -43,6 +43,12 @@ class Evidence:
         """Both sides have sent ChangeCipherSpec and their Finished (RFC 5246 7.3)."""
         return self.account.client.finished is not None and self.account.server.finished is not None
 
+    def has_finished(self, role: str) -> bool:
+        """Whether a side may have sent its Finished: all that the handshake needs of it."""
+        if self.tls13:
+            return role == SERVER or self.flight.kind != "none"
+        return self.account.side(role).finished is not None
+
     @property
     def gap(self) -> bool:
         """Bytes of either side are missing from the capture."""

@@ -187,6 +187,7 @@ class Follower:
         account = Account(self._conversation, SideAccount(client), SideAccount(1 - client), data)
         self.account = account
         account.starttls, refusal = self._dialogue.spoken(client, data.side), self._dialogue.refusal
+        account.greeting = self._dialogue.greeting(1 - client)
         if refusal is not None:
             odd(account, "starttls_refused", refusal.data, f"{refusal.words}, and a hello came all the same")
         self._halves[client].begin(CLIENT, account.client)

@@ -8,6 +8,7 @@ from tlspcap.tls.verdict import Phase
 CERTIFICATE_ALERTS = frozenset((41, 42, 43, 44, 45, 46, 48, 49, 111, 113, 114, 116))
 # Alerts about what the ServerHello chose
 SERVER_HELLO_ALERTS = frozenset((47, 70, 71, 109, 110))
+OF_SERVER_HELLO = frozenset((70, 110))  # protocol_version, unsupported_extension: of it in any version (RFC 5246 7.2)
 
 
 def phase_of_alert(sender: str, alert: int) -> Phase | None:
@@ -26,6 +27,8 @@ def phase_of(seen: Evidence, ender: str, alert: int | None) -> Phase:
         return _server_phase13(seen) if seen.tls13 else _server_phase12(seen, alert)
     if alert in CERTIFICATE_ALERTS:
         return Phase.SERVER_CERTIFICATE
+    if alert in OF_SERVER_HELLO:
+        return Phase.SERVER_HELLO
     if seen.tls13:
         return (
             Phase.SERVER_HELLO
@@ -54,7 +57,7 @@ def _server_phase12(seen: Evidence, alert: int | None = None) -> Phase:
         return Phase.FINISHED
     if spoke:
         return Phase.KEY_EXCHANGE
-    return Phase.SERVER_HELLO
+    return Phase.SERVER_HELLO if alert is None else Phase.CLIENT_HELLO  # it has been given nothing else
 
 
 def _server_phase13(seen: Evidence) -> Phase:

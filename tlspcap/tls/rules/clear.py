@@ -17,6 +17,19 @@ def not_tls(seen: Evidence) -> Verdict | None:
     return failed("not_tls", SERVER, Mechanism.NOT_TLS, Phase.CLIENT_HELLO, reason, account.stray.data)
 
 
+def greeted_in_clear(seen: Evidence) -> Verdict | None:
+    """The server spoke first, in something else than TLS, and the connection ended without an answer to the hello."""
+    account = seen.account
+    over = seen.closed is not None or account.alerts or seen.silent
+    if account.greeting is None or account.server_hello is not None or account.answer or not over or seen.one_sided:
+        return None
+    said = quote(account.greeting.payload)
+    reason = f"the server spoke first, in something that is not TLS, and never answered the ClientHello: {said}"
+    return failed(
+        "greeted_in_clear", SERVER, Mechanism.NOT_TLS, Phase.CLIENT_HELLO, reason, account.greeting, probable=True
+    )
+
+
 def alert_in_clear(seen: Evidence) -> Verdict | None:
     """A fatal alert in clear ends the handshake (RFC 5246 7.2, RFC 8446 6): its sender refused."""
     alert = next((a for a in seen.account.alerts if seen.is_decisive(a)), None)

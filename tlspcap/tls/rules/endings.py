@@ -9,18 +9,28 @@ from tlspcap.tls.verdict import Mechanism, Party, Phase, Verdict, failed, unknow
 def waited_in_vain(seen: Evidence) -> Verdict | None:
     """The client ended a wait as long as the time-out: it is the silence that failed, not the client."""
     account = seen.account
-    if (
-        seen.closed is None
-        or seen.closer != CLIENT
-        or account.server_hello is not None
-        or account.answer
-        or seen.broken
-    ):
+    if account.server_hello is not None or account.answer or seen.broken or seen.one_sided:
         return None
-    waited = seen.closed.time - seen.account.hello_first.time
-    if waited < seen.timeout or seen.one_sided:
+    ends = [alert.data.time for alert in account.alerts if alert.sender == CLIENT]
+    if seen.closed is not None and seen.closer == CLIENT:
+        ends.append(seen.closed.time)
+    waited = min(ends, default=account.hello_first.time) - account.hello_first.time
+    return _no_answer("waited_in_vain", seen, waited) if waited >= seen.timeout else None
+
+
+def closed_before_alert(seen: Evidence) -> Verdict | None:
+    """One side closed before it had done its part, and the other's alert only answers that.
+
+    A side that sends no more cannot complete a handshake (RFC 9293 3.6), whatever its peer says of it: OpenSSL answers
+    with decode_error, GnuTLS with unexpected_message, Java with handshake_failure. A FIN that was seen before an alert
+    was sent before its sender had received that.
+    """
+    closed, other = seen.closed, CLIENT if seen.closer == SERVER else SERVER
+    if closed is None or closed.how != "fin" or seen.has_finished(seen.closer):
         return None
-    return _no_answer("waited_in_vain", seen, waited)
+    alerts = [*seen.account.alerts, *seen.account.client.sealed_alerts, *seen.account.server.sealed_alerts]
+    answers = all(alert.sender == other and alert.data.frame > closed.frame for alert in alerts)
+    return ended_early(seen) if alerts and answers else None
 
 
 def ended_early(seen: Evidence) -> Verdict | None:

@@ -118,9 +118,32 @@ def sealed_refusal_before_flight(seen: Evidence) -> Verdict | None:
         "sealed_refusal_before_flight",
         SERVER,
         Mechanism.HIDDEN_ALERT,
-        Phase.SERVER_HELLO,
+        Phase.CLIENT_HELLO,
         reason,
         sealed[-1].first,
+        probable=True,
+    )
+
+
+def sealed_refusal_within_flight(seen: Evidence) -> Verdict | None:
+    """The server answers the client's first record, its certificate, with one as short as an alert, and closes."""
+    if not seen.tls13 or seen.flight.kind != "unclear" or seen.flight.end is None or seen.closer != SERVER:
+        return None
+    expect, padded = flights.sizes(seen.account), flights.server_pads(seen.account)
+    behind = flights.server_records_after(seen.account, seen.flight)
+    if len(behind) != 1 or not expect.is_alert(behind[0], padded) or seen.answer_broken:
+        return None
+    reason = (
+        "the server answered the first record of the client's flight, in which its certificate must be, with one "
+        "sealed record as short as an alert and closed, before the client's Finished (inferred from record sizes)"
+    )
+    return failed(
+        "sealed_refusal_within_flight",
+        SERVER,
+        Mechanism.HIDDEN_ALERT,
+        Phase.CLIENT_AUTH,
+        reason,
+        behind[0].first,
         probable=True,
     )
 
