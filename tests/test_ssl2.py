@@ -20,6 +20,7 @@ from turns import Turn, capture
 import tlspcap
 from tlspcap.tls import ssl2
 from tlspcap.tls.cursor import Malformed
+from tlspcap.tls.fingerprints import ja3_text, ja4_r
 from tlspcap.tls.hellos import ClientHello
 from tlspcap.tls.verdict import Mechanism, Outcome, Party, Phase
 from tlspcap.transport import Data
@@ -96,6 +97,14 @@ def test_a_server_hello_and_a_master_key_read_as_scapy_builds_them() -> None:
     assert hello == ssl2.ServerHello(False, 1, 2, der, (DES3, RC4), old.CONNECTION)
     master = ssl2.parse(scapy_tls.ssl2_master_key(RC4, b"clear", bytes(128), b"argument"))
     assert master == ssl2.ClientMasterKey(RC4, b"clear", bytes(128), b"argument")
+
+
+def test_fingerprints_take_the_kinds_of_cipher_as_they_are() -> None:
+    """Three bytes make one number of JA3, and six digits of JA4; there are no extensions."""
+    hello = ssl2.parse(client_hello(DES3, 0x002F, RC4)[2:])
+    assert isinstance(hello, ClientHello)
+    assert ja3_text(hello) == "2,458944-47-65664,,,"
+    assert ja4_r(hello) == "ts2i030000_002f,010080,0700c0_"
 
 
 # -- what begins one ----------------------------------------------------------------------------------------------
