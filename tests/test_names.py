@@ -74,6 +74,8 @@ def test_drafts_and_experiments_count_as_tls13(version, expected):
         (names.cipher_name, 0xC02F, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
         (names.cipher_name, 0x5600, "TLS_FALLBACK_SCSV"),
         (names.cipher_name, 0x0700C0, "SSL_CK_DES_192_EDE3_CBC_WITH_MD5"),
+        (names.cipher_name, 0x080080, "SSL_CK_RC4_64_WITH_MD5"),
+        (names.cipher_name, 0x090080, "0x090080"),
         (names.cipher_name, 0x2A2A, "0x2a2a"),
         (names.cipher_name, 0xFFFE, "0xfffe"),
         (names.group_name, 23, "secp256r1"),

@@ -178,7 +178,8 @@ def version_order(names: Iterable[str]) -> list[str]:
 
 
 def _number(code: int) -> str:
-    return f"0x{code:04x}"
+    """Four digits; six of the kinds of cipher that SSL 2.0 numbers with three bytes."""
+    return f"0x{code:04x}" if code <= 0xFFFF else f"0x{code:06x}"
 
 
 @cache
