@@ -96,6 +96,25 @@ CASES: dict[str, tuple[Callable[[], Talk], str, Expected]] = {
     "the server's answer is HTTP": (
         lambda: Talk().says(CLIENT, hello13()).says(SERVER, b"HTTP/1.1 400 Bad Request\r\n\r\n"),
         "not_tls", failed(Mechanism.NOT_TLS, Party.SERVER, Phase.CLIENT_HELLO)),
+    "SSH greets the client, which gives up": (
+        lambda: Talk().says(SERVER, b"SSH-2.0-OpenSSH_9.2\r\n").says(CLIENT, hello13()).says(CLIENT, alert(2, 70)),
+        "greeted_in_clear", failed(Mechanism.NOT_TLS, Party.SERVER, Phase.CLIENT_HELLO)),
+    "SSH greets the client, and the capture ends": (
+        lambda: Talk().says(SERVER, b"SSH-2.0-OpenSSH_9.2\r\n").says(CLIENT, hello13()), "cut_off", UNKNOWN),
+    "the server closes, which the client answers with an alert": (
+        lambda: Talk().says(CLIENT, hello13()).closes(SERVER).says(CLIENT, alert(2, 50)),
+        "closed_before_alert", failed(Mechanism.CLOSE, Party.SERVER, Phase.CLIENT_HELLO)),
+    "the client closes, which the server answers with an alert": (
+        lambda: Talk().says(CLIENT, hello12()).says(SERVER, flight12()).closes(CLIENT).says(SERVER, alert(2, 10)),
+        "closed_before_alert", failed(Mechanism.CLOSE, Party.CLIENT, Phase.SERVER_CERTIFICATE)),
+    "the server closes behind the client's certificate, which the client answers with a sealed alert": (
+        lambda: Talk().says(CLIENT, hello12()).says(SERVER, flight12(REQUEST))
+        .says(CLIENT, record(HANDSHAKE, message(11, vector(3)) + message(16, b"key")), finished12()).closes(SERVER)
+        .says(CLIENT, record(ALERT, bytes(26))),
+        "closed_before_alert", failed(Mechanism.CLOSE, Party.SERVER, Phase.CLIENT_AUTH)),
+    "an alert, and then the close": (
+        lambda: Talk().says(CLIENT, hello12()).says(SERVER, alert(2, 40)).closes(SERVER).says(CLIENT, alert(1, 0)),
+        "alert_in_clear", failed(Mechanism.ALERT, Party.SERVER, Phase.CLIENT_HELLO)),
     "a fatal alert answers the hello": (
         lambda: Talk().says(CLIENT, hello12()).says(SERVER, alert(2, 80)),
         "alert_in_clear", failed(Mechanism.ALERT, Party.SERVER, Phase.CLIENT_HELLO)),
@@ -157,6 +176,10 @@ CASES: dict[str, tuple[Callable[[], Talk], str, Expected]] = {
     "a client certificate, refused": (
         lambda: finished13(420, 96).says(CLIENT, sealed(105, 19)).says(SERVER, sealed(19)).closes(SERVER),
         "sealed_refusal_by_server", failed(Mechanism.HIDDEN_ALERT, Party.SERVER, Phase.CLIENT_AUTH)),
+    "no client certificate, padded, refused before the Finished": (
+        lambda: up_to_flight13().says(CLIENT, ccs(), sealed(41)).says(SERVER, sealed(19)).closes(SERVER)
+        .says(CLIENT, sealed(69)),
+        "sealed_refusal_within_flight", failed(Mechanism.HIDDEN_ALERT, Party.SERVER, Phase.CLIENT_AUTH)),
     "a client certificate in one record, refused": (
         lambda: up_to_flight13().says(CLIENT, sealed(900)).says(SERVER, sealed(19)).closes(SERVER),
         "sealed_refusal_by_server", failed(Mechanism.HIDDEN_ALERT, Party.SERVER, Phase.CLIENT_AUTH)),
@@ -174,7 +197,7 @@ CASES: dict[str, tuple[Callable[[], Talk], str, Expected]] = {
         lambda: finished13().closes(CLIENT).says(SERVER, sealed(19)).closes(SERVER), "client_left_in_peace", OK),
     "the server refuses before any answer": (
         lambda: Talk().says(CLIENT, hello13()).says(SERVER, server_hello13(), sealed(19)).closes(SERVER),
-        "sealed_refusal_before_flight", failed(Mechanism.HIDDEN_ALERT, Party.SERVER, Phase.SERVER_HELLO)),
+        "sealed_refusal_before_flight", failed(Mechanism.HIDDEN_ALERT, Party.SERVER, Phase.CLIENT_HELLO)),
     "the client leaves the server's flight unanswered": (
         lambda: up_to_flight13().closes(CLIENT),
         "ended_early", failed(Mechanism.CLOSE, Party.CLIENT, Phase.SERVER_CERTIFICATE)),
@@ -195,6 +218,9 @@ CASES: dict[str, tuple[Callable[[], Talk], str, Expected]] = {
         "silence", failed(Mechanism.TIMEOUT, Party.SERVER, Phase.CLIENT_HELLO)),
     "the client waited long enough": (
         lambda: Talk().says(CLIENT, hello12()).acks(SERVER).waits(11).closes(CLIENT),
+        "waited_in_vain", failed(Mechanism.TIMEOUT, Party.SERVER, Phase.CLIENT_HELLO)),
+    "the client waited long enough, and says so": (
+        lambda: Talk().says(CLIENT, hello12()).acks(SERVER).waits(11).says(CLIENT, alert(2, 80)).closes(CLIENT),
         "waited_in_vain", failed(Mechanism.TIMEOUT, Party.SERVER, Phase.CLIENT_HELLO)),
     "the client soon gives up": (
         lambda: Talk().says(CLIENT, hello12()).acks(SERVER).waits(2).closes(CLIENT),

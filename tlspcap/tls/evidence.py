@@ -80,6 +80,11 @@ class Evidence:
         return not (conversation.opener.packets and conversation.other.packets)
 
     @property
+    def whole(self) -> bool:
+        """Packets of both sides are in the capture, and no bytes are missing or no TLS."""
+        return not self.broken and not self.one_sided
+
+    @property
     def client_auth(self) -> bool:
         """The client was asked for a certificate, as far as that shows."""
         if self.tls13:

@@ -4,6 +4,7 @@ from tlspcap.tls.account import CLIENT, SERVER
 from tlspcap.tls.evidence import Evidence
 from tlspcap.tls.phases import phase_of, step_words
 from tlspcap.tls.verdict import Mechanism, Party, Phase, Verdict, failed, unknown
+from tlspcap.transport import Closed
 
 
 def waited_in_vain(seen: Evidence) -> Verdict | None:
@@ -30,14 +31,16 @@ def closed_before_alert(seen: Evidence) -> Verdict | None:
         return None
     alerts = [*seen.account.alerts, *seen.account.client.sealed_alerts, *seen.account.server.sealed_alerts]
     answers = all(alert.sender == other and alert.data.frame > closed.frame for alert in alerts)
-    return ended_early(seen) if alerts and answers else None
+    return _closed("closed_before_alert", seen, closed) if alerts and answers and seen.whole else None
 
 
 def ended_early(seen: Evidence) -> Verdict | None:
     """A FIN or RST before the handshake was complete, with every byte before it seen."""
-    closed = seen.closed
-    if closed is None or seen.broken or seen.one_sided:
-        return None
+    return _closed("ended_early", seen, seen.closed) if seen.closed is not None and seen.whole else None
+
+
+def _closed(rule: str, seen: Evidence, closed: Closed) -> Verdict:
+    """The side that closed first ended it."""
     mechanism = Mechanism.RESET if closed.how == "reset" else Mechanism.CLOSE
     phase = phase_of(seen, seen.closer, None)
     verb = "reset" if closed.how == "reset" else "closed"
@@ -47,7 +50,7 @@ def ended_early(seen: Evidence) -> Verdict | None:
         reason = (
             f"the client {verb} the connection {waited:.1f} s after its ClientHello, which the server had not answered"
         )
-    return failed("ended_early", seen.closer, mechanism, phase, reason, closed, probable=seen.tls13)
+    return failed(rule, seen.closer, mechanism, phase, reason, closed, probable=seen.tls13)
 
 
 def silence(seen: Evidence) -> Verdict | None:
