@@ -95,7 +95,7 @@ CASES: dict[str, tuple[int, Callable[[], bytes], str]] = {
     "tls.handshake.MAX_MESSAGES": (3, lambda: TLS, "more than 3 messages"),
     "tls.handshake.MAX_ALERTS": (0, lambda: after_the_hello(record(21, b"\x02\x28")), "more than 0 alerts"),
     "tls.handshake.MAX_TURNS": (1, lambda: TLS, "more than 1 packets with data"),
-    "tls.handshake.MAX_GAPS": (0, with_loss, "more than 0 gaps of the server"),
+    "tls.handshake.MAX_GAPS": (0, with_loss, "more than 0 gaps of the client"),
     "tls.noting.MAX_ODDITIES": (1, lambda: ODD, "more than 1 oddities"),
     "file_notes.MAX_REFUSED": (
         0,
