@@ -6,9 +6,9 @@ Without a target, name them all.
 import importlib
 import operator
 import sys
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from types import ModuleType
 
 from fuzz.target import TARGETS
 
@@ -30,19 +30,32 @@ def fuzz(name: str, options: list[str]) -> None:
     """Fuzz one target until libFuzzer ends the process."""
     import atheris
 
-    _trace_plain_values_only(atheris)
     with atheris.instrument_imports(include=["tlspcap"]):
         target = importlib.import_module(f"fuzz.{name}")
     FOLDER.mkdir(exist_ok=True)
     given = any(Path(option).exists() for option in options)
     corpus = [] if given else [str(_corpus(name, target.seeds()))]
     limits = [*LIMITS, f"-max_len={target.LONGEST}", f"-artifact_prefix={FOLDER}/{name}-"]
-    atheris.Setup([sys.argv[0], *limits, *options, *corpus], target.check)
+    atheris.Setup([sys.argv[0], *limits, *options, *corpus], _first(_trace_plain_values_only, target.check))
     atheris.Fuzz()
 
 
-def _trace_plain_values_only(atheris: ModuleType) -> None:
+def _first(prepare: Callable[[], None], check: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """Make ready at the first input: `atheris.Fuzz` takes its own tracers into use when it begins."""
+    waiting = [prepare]
+
+    def checked(data: bytes) -> None:
+        if waiting:
+            waiting.pop()()
+        check(data)
+
+    return checked
+
+
+def _trace_plain_values_only() -> None:
     """Keep the comparison of arrays from the fuzzer, which learns nothing of it and leaks the result (3.0.0)."""
+    import atheris
+
     trace, plain = atheris._trace_cmp, (int, bytes, str)
     compare = (operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge)  # as dis.cmp_op
 
