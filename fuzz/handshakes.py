@@ -1,5 +1,6 @@
 """Target: both sides of a connection, followed to the rows of every table."""
 
+import ssl2_bytes
 from conversation import MS, START
 
 from fuzz import seeds as samples
@@ -69,9 +70,10 @@ def _conversation(read: Input) -> tuple[Conversation, list[Event], int]:
 
 
 def seeds() -> list[bytes]:
-    """Conversations of the samples, whole, with a packet missing, and ended early."""
+    """Conversations of the samples and of SSL 2.0, whole, with a packet missing, and ended early."""
     found = []
-    for _, events in samples.conversations():
+    old = [talk.events for talk in (ssl2_bytes.full(), ssl2_bytes.resumed())]
+    for events in [*old, *(events for _, events in samples.conversations())]:
         parts = [_one(event) for event in events]
         found += [b"".join(parts), b"".join(parts[:1] + parts[2:]), b"".join(parts[: len(parts) // 2])]
     return samples.distinct(found, LONGEST)

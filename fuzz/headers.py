@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from packet_builder import ipv4, ipv6
 
 from fuzz import seeds as samples
 from fuzz.target import Input
@@ -73,7 +74,20 @@ def seeds() -> list[bytes]:
     ip = next(frame for link, frame in samples.frames()[0] if link == 1)[14:]
     framed = [_one(link, way(ip)) for link, way in WAYS.values()]
     tunnelled = [_one(1, ether(way(ip))) for way in [*TUNNELS.values(), *TEREDO.values()]]
-    return samples.distinct([*runs, *framed, *tunnelled], LONGEST)
+    return samples.distinct([*runs, *framed, *tunnelled, *_in_parts(ip)], LONGEST)
+
+
+def _in_parts(ip: bytes) -> list[bytes]:
+    """An IP packet in fragments, of either version, in order and not, and quoted by an ICMP error."""
+    body = ip[20:]
+    v4 = [ipv4(body[:24], fragment=0x2000), ipv4(body[24:], fragment=3)]
+    v6 = [ipv6(bytes([6, 0, 0, at | (at == 0), 0, 0, 0, 9]) + part, following=44) for at, part in _halves(body)]
+    quoting = [ipv4(b"\3\1" + bytes(6) + ip, protocol=1), ipv6(b"\1\0" + bytes(6) + ipv6(body), following=58)]
+    return [b"".join(_one(101, part) for part in parts) for parts in (v4, v4[::-1], v6, v6[::-1], quoting)]
+
+
+def _halves(body: bytes) -> list[tuple[int, bytes]]:
+    return [(0, body[:24]), (24, body[24:])]
 
 
 def _one(link: int, frame: bytes) -> bytes:
