@@ -70,7 +70,7 @@ def read(
 
 def scan(  # noqa: D417 - the arguments of `read` are described there
     source: CaptureInput | Iterable[CaptureInput],
-    rows: int = 50_000,
+    rows: int = 10_000,
     *,
     embedded_secrets: bool = True,
     timeout: float = 10.0,
