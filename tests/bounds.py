@@ -93,7 +93,7 @@ BOUNDS = (
     Bound("tls.handshake.MAX_TURNS", "packets with data whose times are kept", "the rest is not timed", NOTE),
     Bound("tls.noting.MAX_ODDITIES", "notes of a handshake", "the rest is not noted", NOTE),
     Bound("file_notes.MAX_REFUSED", "notes `starttls_refused` of a file", "further ones are counted", NOTE),
-    Bound("tables.MAX_SNIS", "names listed of a certificate", "those that sort first are listed", NOTE),
+    Bound("distinct.MAX_SNIS", "names listed of a certificate", "those that sort first are listed", NOTE),
     Bound(
         "tables.MAX_SERVERS",
         "servers remembered, to tell plain HTTP to a TLS port",

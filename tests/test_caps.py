@@ -33,7 +33,7 @@ NO_BOUNDS = {
     "wire.columns.MAX_RECENT", "wire.hello.MAX_RECORD", "wire.hello.MAX_ALERT_SEGMENT", "wire.hello.MAX_SEALED_ALERT",
     "wire.waiting.MAX_SMALL", "wire.tunnels.MOST_STEPS", "wire.tunnels.MOST_LABELS", "tls.records.MAX_LENGTH",
     "tls.handshake.MAX_HELD", "tls.dialogue.MAX_ANSWER", "tls.dialogue.MAX_PLACES", "tls.starttls.MAX_OPENING",
-    "tls.quoting.MAX_QUOTE",
+    "tls.quoting.MAX_QUOTE", "offer_rows.MAX_LISTED",
 }  # fmt: skip
 REQUEST = b"GET / HTTP/1.1\r\n\r\n"
 
@@ -102,7 +102,7 @@ CASES: dict[str, tuple[int, Callable[[], bytes], str]] = {
         lambda: turns.capture([(1, b"220 x\r\n"), (0, b"STARTTLS\r\n"), (1, b"454 no\r\n")]),
         "1 requests for TLS were declined",
     ),
-    "tables.MAX_SNIS": (0, lambda: TLS, "for more than 0 names"),
+    "distinct.MAX_SNIS": (0, lambda: TLS, "for more than 0 names"),
     "tables.MAX_SERVERS": (1, lambda: TLS + PLAIN[24:], "more than 1 servers speak TLS"),
 }
 
