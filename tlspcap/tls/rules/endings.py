@@ -4,7 +4,7 @@ from tlspcap.tls.account import CLIENT, SERVER
 from tlspcap.tls.evidence import Evidence
 from tlspcap.tls.phases import phase_of, step_words
 from tlspcap.tls.verdict import Mechanism, Party, Phase, Verdict, failed, unknown
-from tlspcap.transport import Closed
+from tlspcap.transport import Closed, Data
 
 
 def waited_in_vain(seen: Evidence) -> Verdict | None:
@@ -23,20 +23,24 @@ def closed_before_alert(seen: Evidence) -> Verdict | None:
     """One side closed before it had done its part, and the other's alert only answers that.
 
     A side that sends no more cannot complete a handshake (RFC 9293 3.6), whatever its peer says of it: OpenSSL answers
-    with decode_error, GnuTLS with unexpected_message, Java with handshake_failure. A FIN that was seen before an alert
-    was sent before its sender had received that.
+    with decode_error, GnuTLS with unexpected_message, Java with handshake_failure.
     """
     closed, other = seen.closed, CLIENT if seen.closer == SERVER else SERVER
     if closed is None or closed.how != "fin" or seen.has_finished(seen.closer):
         return None
     alerts = [*seen.account.alerts, *seen.account.client.sealed_alerts, *seen.account.server.sealed_alerts]
-    answers = all(alert.sender == other and alert.data.frame > closed.frame for alert in alerts)
+    answers = all(alert.sender == other and _is_before(closed, alert.data) for alert in alerts)
     return _closed("closed_before_alert", seen, closed) if alerts and answers and seen.whole else None
 
 
 def ended_early(seen: Evidence) -> Verdict | None:
     """A FIN or RST before the handshake was complete, with every byte before it seen."""
     return _closed("ended_early", seen, seen.closed) if seen.closed is not None and seen.whole else None
+
+
+def _is_before(closed: Closed, data: Data) -> bool:
+    """Whether a FIN was seen before bytes of the other side, and does not acknowledge them (they were only late)."""
+    return closed.frame < data.frame and closed.acked <= data.offset
 
 
 def _closed(rule: str, seen: Evidence, closed: Closed) -> Verdict:
