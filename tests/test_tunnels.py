@@ -159,6 +159,26 @@ def test_other_ppp_and_802_3_packets_are_counted_by_kind() -> None:
     assert read_both(ethernet(b"\x42\x42", ethertype=0x0003))[1].kinds == {"802.3": 1}
 
 
+@pytest.mark.parametrize(
+    ("link", "head", "kind"),
+    [
+        (links.ENC, bytes(12), {"other address family": 1}),
+        (links.PFLOG, bytes([61, 7]) + bytes(62), {"other address family": 1}),
+        (links.NFLOG, b"\x07\0\0\0" + b"\x18\0\x09\0", {"other address family": 1}),
+        (links.NFLOG, b"\x02\0\0\0" + bytes(4), {"nflog": 1}),
+        (links.PKTAP, struct.pack("<III", 12, 0, 1), {"pktap": 1}),
+        (links.PKTAP, struct.pack("<III", 8, 1, 1), {"pktap": 1}),
+        (links.PKTAP, struct.pack("<III", 12, 1, links.PKTAP), {}),
+        (links.PKTAP, struct.pack("<III", 12, 1, links.RADIOTAP), {}),
+    ],
+)
+def test_headers_of_rare_links_without_ip_behind_are_counted(link: int, head: bytes, kind: dict[str, int]) -> None:
+    """Another address family, no packet, or a rare link in another give no segment, and are counted."""
+    rows, facts = read_both(head + INNER["IPv4"], link)
+    assert (rows, facts.kinds) == ([], kind)
+    assert facts.kinds or facts.unread == {links.unknown_link(int.from_bytes(head[8:12], "little")): 1}
+
+
 WRAPPED = {
     **{name: (number, wrap(INNER["IPv4"])) for name, (number, wrap) in LINKS.items()},
     **{name: (1, ether(wrap(INNER["IPv6"]))) for name, wrap in EVERY_TUNNEL.items()},

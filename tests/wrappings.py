@@ -69,6 +69,23 @@ def _radio(ip: bytes, *, fcs: bool = False, qos: bool = False, radiotap: bool = 
     return bytes(head) + bytes(frame)
 
 
+def _pflog(ip: bytes, size: int, family6: int) -> bytes:
+    family = 2 if ip[0] >> 4 == 4 else family6
+    return struct.pack(">BBBB16s", size, family, 1, 0, b"em0") + bytes(size)[20:] + bytes(-size % 4) + ip
+
+
+def _nflog(ip: bytes, order: str) -> bytes:
+    attributes = [(1, struct.pack(">HBB", ethertype(ip), 1, 0)), (10, b"prefix\0"), (4, bytes(4)), (9, ip)]
+    head = struct.pack(">BBH", 2 if ip[0] >> 4 == 4 else 10, 0, 5)
+    return head + b"".join(
+        struct.pack(order + "HH", len(value) + 4, kind) + value + bytes(-len(value) % 4) for kind, value in attributes
+    )
+
+
+def _pktap(link: int, body: bytes) -> bytes:
+    return struct.pack("<III24s", 108, 1, link, b"en0") + bytes(72) + body
+
+
 LINKS: dict[str, Link] = {
     "Ethernet": (1, ether),
     "Ethernet, VLAN": (1, lambda ip: bytes(Ether(**MACS, type=0x8100) / Dot1Q(vlan=5, type=ethertype(ip)) / Raw(ip))),
@@ -102,6 +119,19 @@ LINKS: dict[str, Link] = {
     "MPLS over PPP": (9, lambda ip: b"\x02\x81" + _labels(16) + ip),
     "pseudo-wire": (1, lambda ip: _above(0x8847)(_labels(16) + ether(ip))),
     "pseudo-wire, control word": (1, lambda ip: _above(0x8847)(_labels(16) + bytes(4) + ether(ip))),
+    "IP over InfiniBand": (242, lambda ip: bytes(40) + struct.pack(">HH", ethertype(ip), 0) + ip),
+    "switch tag, Broadcom": (281, lambda ip: ether(ip)[:12] + bytes(4) + ether(ip)[12:]),
+    "switch tag, Broadcom, in front": (282, lambda ip: bytes(4) + ether(ip)),
+    "switch tag, Marvell": (284, lambda ip: ether(ip)[:12] + b"\xc0\0\0\0" + ether(ip)[12:]),
+    "switch tag, Marvell, long": (285, lambda ip: ether(ip)[:12] + b"\xda\xda\0\0\xc0\0\0\0" + ether(ip)[12:]),
+    "IPsec of BSD": (109, lambda ip: struct.pack("<III", 2 if ip[0] >> 4 == 4 else 24, 7, 0) + ip),
+    "packet filter of OpenBSD": (117, lambda ip: _pflog(ip, 100, 24)),
+    "packet filter of FreeBSD": (117, lambda ip: _pflog(ip, 61, 28)),
+    "packet filter of Linux": (239, lambda ip: _nflog(ip, "<")),
+    "packet filter of Linux, big-endian": (239, lambda ip: _nflog(ip, ">")),
+    "packets of macOS": (258, lambda ip: _pktap(1, ether(ip))),
+    "packets of macOS, bare IP": (258, lambda ip: _pktap(12, ip)),
+    "packets of macOS, loopback": (258, lambda ip: _pktap(0, LINKS["BSD loopback"][1](ip))),
     "802.11": (105, lambda ip: _radio(ip, radiotap=False)),
     "radiotap": (127, _radio),
     "radiotap, QoS, FCS": (127, lambda ip: _radio(ip, fcs=True, qos=True)),
@@ -138,6 +168,11 @@ def _gtp_twice_extended(ip: bytes) -> bytes:
     return struct.pack(">BBHIHBB", 0x34, 255, len(ip) + 16, 7, 0, 0, 0x85) + b"\x01\x10\x05\x85\x02\0\0\0\0\0\0\0" + ip
 
 
+def _l2tp(ip: bytes) -> bytes:
+    """Length, sequence numbers and an offset, with priority (RFC 2661 3.1)."""
+    return struct.pack(">HHHHHHH4x", 0x4B02, 18 + 2 + len(ip), 5, 6, 1, 0, 4)
+
+
 def _to_ip6(body: bytes, protocol: int) -> bytes:
     return bytes(IPv6(src="2001:db8::a", dst="2001:db8::b", nh=protocol) / Raw(body))
 
@@ -169,6 +204,10 @@ TUNNELS: dict[str, Tunnel] = {
     "VXLAN over IPv6": lambda ip: _to_ip6(bytes(UDP(sport=5, dport=4789) / VXLAN(vni=5) / Raw(ether(ip))), 17),
     "VXLAN, Linux's port": lambda ip: _in_udp(8472, bytes(VXLAN(vni=5)), ether(ip)),
     "VXLAN, answer": lambda ip: _in_udp(49_999, bytes(VXLAN(vni=5)), ether(ip), source=4789),
+    "VXLAN-GPE, IP": lambda ip: _in_udp(4790, bytes([12, 0, 0, 1 if ip[0] >> 4 == 4 else 2, 0, 0, 5, 0]), ip),
+    "VXLAN-GPE, Ethernet": lambda ip: _in_udp(4790, bytes([12, 0, 0, 3, 0, 0, 5, 0]), ether(ip)),
+    "L2TP": lambda ip: _in_udp(1701, struct.pack(">HHH", 0x0002, 5, 6), b"\xff\x03" + _ppp(ip), source=1701),
+    "L2TP, all fields": lambda ip: _in_udp(1701, _l2tp(ip), _ppp(ip)),
     "Geneve": lambda ip: _in_udp(6081, bytes(GENEVE(vni=5, proto=TEB)), ether(ip)),
     "Geneve, options": lambda ip: _in_udp(
         6081, bytes(GENEVE(vni=5, proto=TEB, options=[GeneveOptions(length=3, data=b"x" * 12)])), ether(ip)
@@ -189,4 +228,8 @@ TEREDO: dict[str, Tunnel] = {
 }
 
 # What tshark 4.0 does not look into. Pseudo-wires it guesses by known makers of network cards.
-UNKNOWN_TO_TSHARK = {"pseudo-wire", "pseudo-wire, control word", "PPP, short protocol", "PPP of pppd"}
+UNKNOWN_TO_TSHARK = {
+    "pseudo-wire", "pseudo-wire, control word", "PPP, short protocol", "PPP of pppd",
+    "switch tag, Broadcom", "switch tag, Broadcom, in front", "switch tag, Marvell", "switch tag, Marvell, long",
+    "packet filter of Linux, big-endian",
+}  # fmt: skip

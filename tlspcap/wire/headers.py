@@ -121,7 +121,7 @@ class _Scan:
             return self._bare_ip(rows)
         if link in links.ADDRESS_FAMILY:
             return self._address_family(rows)
-        if link in links.WIRELESS:
+        if link in links.RARE:
             self._chunk.leave(rows)
         return nothing()
 

@@ -9,6 +9,8 @@ NULL, ETHERNET, RAW_12, RAW_14, RAW, LOOP = 0, 1, 12, 14, 101, 108
 LINUX_SLL, RAW_IPV4, RAW_IPV6, LINUX_SLL2 = 113, 228, 229, 276
 PPP_LINK, PPP_HDLC, PPP_ETHER, CISCO_HDLC, PPP_PPPD, PPP_WITH_DIRECTION = 9, 50, 51, 104, 166, 204
 IEEE802_11, RADIOTAP = 105, 127
+ENC, PFLOG, NFLOG, IPOIB, PKTAP = 109, 117, 239, 242, 258
+DSA_BRCM, DSA_BRCM_PREPENDED, DSA, EDSA = 281, 282, 284, 285  # tags between a switch and its processor
 
 # Ethertypes (IEEE 802). Some double as names of what follows, wherever it was met: an Ethernet frame, a PPP frame.
 IPV4, IPV6 = 0x0800, 0x86DD
@@ -22,6 +24,11 @@ ETHERTYPE_AT = {  # link type -> offset of its ethertype (or "protocol type"), a
     LINUX_SLL: (14, 16),
     LINUX_SLL2: (0, 20),
     CISCO_HDLC: (2, 4),
+    IPOIB: (40, 44),  # a global routing header, then RFC 4391 6
+    DSA_BRCM: (16, 18),
+    DSA_BRCM_PREPENDED: (16, 18),
+    DSA: (16, 18),
+    EDSA: (20, 22),
 }
 FRAMED = {  # link type -> what its packets are, and from where on
     PPP_LINK: (PPP, 0),
@@ -33,7 +40,8 @@ FRAMED = {  # link type -> what its packets are, and from where on
 BARE_IP = frozenset({RAW, RAW_12, RAW_14, RAW_IPV4, RAW_IPV6})  # no link header: the IP version tells
 ADDRESS_FAMILY = frozenset({NULL, LOOP})  # 4 bytes: NULL in the capturing machine's byte order, LOOP in the network's
 WIRELESS = frozenset({IEEE802_11, RADIOTAP})
-KNOWN_LINKS = ADDRESS_FAMILY | BARE_IP | ETHERTYPE_AT.keys() | FRAMED.keys() | WIRELESS
+RARE = WIRELESS | {ENC, PFLOG, NFLOG, PKTAP}  # read packet by packet only
+KNOWN_LINKS = ADDRESS_FAMILY | BARE_IP | ETHERTYPE_AT.keys() | FRAMED.keys() | RARE
 
 FAMILIES = {2: IPV4, 10: IPV6, 24: IPV6, 28: IPV6, 30: IPV6}  # AF_INET, and AF_INET6 of Linux and the BSDs
 OTHER_FAMILY = "other address family"
@@ -58,14 +66,17 @@ ETHERIP_HEADER = 2  # then a frame (RFC 3378)
 HIDING = frozenset({TCP, GRE, ETHERIP, *IP_IN_IP})  # protocols that carry TCP, sooner or later
 REASSEMBLED = HIDING | {UDP}  # protocols whose IP fragments are put together
 ERSPAN, ERSPAN_III = 0x88BE, 0x22EB  # protocols of GRE (draft-foschiano-erspan)
-VXLAN, GENEVE, GTP_U, TEREDO = range(1, 5)
+VXLAN, GENEVE, GTP_U, TEREDO, VXLAN_GPE, L2TP = range(1, 7)
 UDP_TUNNELS = {  # port, of either side
     4789: VXLAN,  # RFC 7348
     8472: VXLAN,  # Linux's port before there was a registered one; still that of many container networks
     6081: GENEVE,  # RFC 8926
     2152: GTP_U,  # 3GPP TS 29.281
     3544: TEREDO,  # RFC 4380
+    4790: VXLAN_GPE,  # draft-ietf-nvo3-vxlan-gpe
+    1701: L2TP,  # RFC 2661
 }
+VXLAN_GPE_PROTOCOLS = {1: IPV4, 2: IPV6, 3: FRAME, 5: MPLS}
 
 # The numbers whose names a reader of a note knows.
 _PROTOCOL_NAMES = {1: "icmp", 2: "igmp", 4: "ip in ip", 6: "tcp", 17: "udp", 41: "ipv6 in ip", 47: "gre", 50: "esp"}

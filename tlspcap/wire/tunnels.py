@@ -238,6 +238,8 @@ _UDP_TUNNELS: dict[int, _Step] = {
     links.GENEVE: _geneve,
     links.GTP_U: _gtp_u,
     links.TEREDO: _leave,
+    links.VXLAN_GPE: _leave,
+    links.L2TP: _leave,
 }
 _TUNNEL_OF = np.zeros(1 << 16, dtype=np.int64)  # by port
 _TUNNEL_OF[list(links.UDP_TUNNELS)] = list(links.UDP_TUNNELS.values())

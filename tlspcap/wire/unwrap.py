@@ -3,6 +3,7 @@
 Every step is from one layer to the next, at least a byte further on, so that no packet can make it go round.
 """
 
+import struct
 from collections.abc import Callable
 
 import dpkt
@@ -13,19 +14,20 @@ from tlspcap.wire.single import Layer, Packet, Stopped
 from tlspcap.wire.wireless import without_radio
 
 
-def link(packet: Packet, number: int) -> Layer:
+def link(packet: Packet, number: int, at: int = 0) -> Layer:
     """Return what a packet carries behind the header of its link type."""
     if number in links.ETHERTYPE_AT:
-        type_at, at = links.ETHERTYPE_AT[number]
-        return Layer(int.from_bytes(packet.bytes(0, at)[type_at : type_at + 2]), at)
+        type_at, size = links.ETHERTYPE_AT[number]
+        return Layer(int.from_bytes(packet.bytes(at, size)[type_at : type_at + 2]), at + size)
     if number in links.FRAMED:
-        return Layer(*links.FRAMED[number])
+        ethertype, size = links.FRAMED[number]
+        return Layer(ethertype, at + size)
     if number in links.BARE_IP:
-        return bare_ip(packet, 0)
+        return bare_ip(packet, at)
     if number in links.ADDRESS_FAMILY:
-        return _family(packet)
-    if number in links.WIRELESS:
-        return without_radio(packet, number)
+        return _family(packet, at, 4)
+    if number in links.RARE and not at:  # none of them in another
+        return without_radio(packet, number) if number in links.WIRELESS else _RARE_LINKS[number](packet, at)
     raise Stopped(unread=NO_INTERFACE if number < 0 else links.unknown_link(number))
 
 
@@ -84,14 +86,54 @@ def bare_ip(packet: Packet, at: int) -> Layer:
 # -- link headers, tags and labels --------------------------------------------------------------------------------
 
 
-def _family(packet: Packet) -> Layer:
-    family = packet.bytes(0, 4)
+def _family(packet: Packet, at: int, size: int) -> Layer:
+    family = packet.bytes(at, size)[:4]
     number = int.from_bytes(family, "big")
     if number > 0xFFFF:
         number = int.from_bytes(family, "little")
+    return _of_family(number, at + size)
+
+
+def _of_family(number: int, at: int) -> Layer:
     if number not in links.FAMILIES:
         raise Stopped(links.OTHER_FAMILY)
-    return Layer(links.FAMILIES[number], 4)
+    return Layer(links.FAMILIES[number], at)
+
+
+def _enc(packet: Packet, at: int) -> Layer:
+    """Step over the header of the BSDs' IPsec interface: address family, SPI, flags."""
+    return _family(packet, at, 12)
+
+
+def _pflog(packet: Packet, at: int) -> Layer:
+    """Step over what the BSDs' packet filter logs of a packet: length, padded to a multiple of 4, address family."""
+    size, family = packet.bytes(at, 2)
+    return _of_family(family, at + -(-size // 4) * 4)
+
+
+def _nflog(packet: Packet, at: int) -> Layer:
+    """Step over the attributes that Linux's packet filter logs, in the byte order of its machine, to the packet."""
+    family, _, *_ = packet.bytes(at, 4)
+    at += 4
+    order = "little" if not packet.bytes(at, 4)[3] else "big"  # types are small numbers
+    while True:
+        size, kind = struct.unpack("<HH" if order == "little" else ">HH", packet.bytes(at, 4))
+        if kind == _NFLOG_PAYLOAD:
+            return _of_family(family, at + 4)
+        if size < 4:
+            raise Stopped("nflog")
+        at += -(-size // 4) * 4
+
+
+def _pktap(packet: Packet, at: int) -> Layer:
+    """Step over what macOS tells of a packet's interface and process: length, kind, link type of what follows."""
+    size, kind, number = struct.unpack("<III", packet.bytes(at, 12))
+    if size < 12 or kind != 1:  # 1: a packet follows
+        raise Stopped("pktap")
+    return link(packet, number, at + size)
+
+
+_NFLOG_PAYLOAD = 9
 
 
 def _frame(packet: Packet, at: int) -> Layer:
@@ -160,6 +202,7 @@ def _looks_like_frame(packet: Packet, at: int) -> bool:
 
 _Step = Callable[[Packet, int], Layer]
 
+_RARE_LINKS: dict[int, _Step] = {links.ENC: _enc, links.PFLOG: _pflog, links.NFLOG: _nflog, links.PKTAP: _pktap}
 _STEPS: dict[int, _Step] = {links.FRAME: _frame, links.PPPOE: _pppoe, links.PPP: _ppp}
 _STEPS |= dict.fromkeys(links.VLAN_TAGS, _vlan) | dict.fromkeys((links.MPLS, links.MPLS_MULTICAST), _mpls)
 
@@ -263,9 +306,32 @@ def _teredo(packet: Packet, at: int) -> Layer:
     return Layer(links.IPV6, at)
 
 
+def _vxlan_gpe(packet: Packet, at: int) -> Layer:
+    """Step over the header of VXLAN that names its payload (draft-ietf-nvo3-vxlan-gpe 3): version 0, no OAM."""
+    flags, _, _, protocol = _head(packet, at, 8)[:4]
+    ethertype = links.VXLAN_GPE_PROTOCOLS.get(protocol) if flags & 0x04 else links.FRAME
+    if flags & 0x39 != 0x08 or ethertype is None:
+        raise Stopped("udp")
+    return Layer(ethertype, at + 8)
+
+
+def _l2tp(packet: Packet, at: int) -> Layer:
+    """Step over the header of a data message of version 2, in front of a PPP frame (RFC 2661 3.1)."""
+    flags = int.from_bytes(_head(packet, at, 2))
+    if flags & 0xB4FF != 2:  # a control message, another version, or a reserved bit
+        raise Stopped("udp")
+    length, sequence, offset = flags >> 14 & 1, flags >> 11 & 1, flags >> 9 & 1
+    at += 6 + 2 * length + 4 * sequence
+    if offset:
+        at += 2 + int.from_bytes(_head(packet, at, 2))
+    return Layer(links.PPP, at)
+
+
 _UDP_TUNNELS: dict[int, _Step] = {
     links.VXLAN: _vxlan,
     links.GENEVE: _geneve,
     links.GTP_U: _gtp_u,
     links.TEREDO: _teredo,
+    links.VXLAN_GPE: _vxlan_gpe,
+    links.L2TP: _l2tp,
 }
