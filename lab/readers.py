@@ -22,6 +22,14 @@ def lines(text: str, ports: list[int]) -> list[Account]:
     return [made.get(port, {"done": None, "error": _last_line(text)}) for port in ports]
 
 
+def haproxy(text: str, ports: list[int]) -> list[Account]:
+    """Read HAProxy's log, in which an error that is "Success" is one of HTTP: the handshake was done."""
+    return [
+        account | {"done": True} if str(account.get("error")).startswith("Success") else account
+        for account in lines(text, ports)
+    ]
+
+
 def _last_line(text: str) -> str | None:
     kept = [line for line in text.splitlines() if line.strip()]
     return kept[-1][:200] if kept else None

@@ -295,7 +295,7 @@ STACKS = {
             "haproxy",
             _first_line("haproxy", "-v", pattern=r"version (\S+)"),
             None,
-            Side(daemons.haproxy, NO_FIRST | {"alert=internal_error", "alert=unrecognized_warning"}),
+            Side(daemons.haproxy, NO_FIRST | {"alert=internal_error", "alert=unrecognized_warning"}, readers.haproxy),
         ),
         Stack(
             "stunnel",

@@ -30,18 +30,25 @@ ALERTS = {
 }  # fmt: skip
 # How stacks put "I received this alert" in words; the group is the alert's name or number.
 RECEIVED = (
+    r"[Rr]eceived fatal alert: ([A-Za-z_]+)",  # Java, rustls
     r"alert has been received\.: \((\d+)\)",  # GnuTLS
     r"SSL alert number (\d+)",  # OpenSSL
     r"(?:TLSV1|TLSV13|SSLV3|TLS)_ALERT_([A-Z_]+)",  # Python on OpenSSL, BoringSSL
     r"SSL_ERROR_([A-Z_]+)_ALERT",  # NSS
     r"TLSV1_(UNRECOGNIZED_NAME|UNSUPPORTED_EXTENSION)",
-    r"[Rr]eceived fatal alert: ([A-Za-z_]+)",  # Java, rustls
     r"remote error: tls: ([a-z ]+)",  # Go
     r"(?:tlsv1|tlsv13|sslv3|tls) alert ([a-z ]+)",  # OpenSSL's words
 )
 FIRST_CLIENT_PORT = 20000  # of meeting.Table; the browser's are the kernel's, and higher
-CLOSED = r"EOF|unexpected eof|end of file|\bclosed\b|Closed|non-properly terminated|premature|disconnected|hang up"
-RESET = r"[Rr]eset|ECONNRESET|ECONNABORTED|EPIPE|[Bb]roken pipe|abort"
+CLOSED = r"EOF|END_OF_FILE|unexpected eof|end of file|\bclosed\b|Closed|non-proper|premature|disconnect|hang up|terminated|Abrupt"
+RESET = r"errno=104|errno=32|[Rr]eset|RESET|pull function|ECONNABORTED|EPIPE|[Bb]roken pipe|abort"
+# Words for an end that leave open what brought it, those for an alert in clear that was deciphered among them
+VAGUE = (
+    r"SHUTDOWN_WHILE_IN_INIT|SYSCALL|Empty reply|error state on socket|fatal alert"
+    r"|parse error on header|handshake failure; -|bad record MAC|BAD_PACKET_LENGTH|Decryption has failed"
+    r"|ERR_SSL_PROTOCOL|ERR_BAD_SSL_CLIENT|VERSION_OR_CIPHER|NAME_ALERT"
+)
+AT_HELLO = "no ciphersuites in common|Processing of the ClientHello|not within min/max"  # Mbed TLS names the step
 SILENT = r"[Tt]imed? ?out|TimedOut|ETIMEDOUT|temporarily unavailable|WouldBlock"
 
 
@@ -61,18 +68,23 @@ class Truth:
 def has_both_accounts(row: dict[str, Any]) -> bool:
     """Tell whether both endpoints said something; one that was ended before it could leaves no truth behind."""
     client, server = row["client"], row["server"]
+    if re.search("NO_CIPHERS_AVAILABLE|NO_CIPHER_MATCH", str(client.get("error"))):
+        return False  # it could not make a hello
+    if row["client_stack"].startswith("chromium") and row["turn"] > 2:
+        return False  # the browser tries again and again; three are enough
     return all(own.get("done") is not None or own.get("error") for own in (client, server)) or bool(client.get("got"))
 
 
 def alert_name(value: object) -> str | None:
     """Return the registry's name of an alert that a stack gave as number, words or camel case."""
-    if value is None:
-        return None
     text = str(value)
+    if value is None or text in ("0", "close_notify"):
+        return None
     if text.isdigit():
         return ALERTS.get(int(text), f"unknown_{text}")
     snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).lower().strip().replace(" ", "_")
-    snake = {"unknown_certificate_authority": "unknown_ca", "unknown_certificate": "certificate_unknown",
+    snake = {"unrecognised_name": "unrecognized_name", "unknown_certificate_authority": "unknown_ca",
+             "unknown_certificate": "certificate_unknown",
              "expired_certificate": "certificate_expired", "revoked_certificate": "certificate_revoked",
              "unknown_c_a": "unknown_ca", "certificate_unknown_c_a": "unknown_ca",
              "protocol_version_not_supported": "protocol_version", "no_application_protocol": "no_application_protocol",
@@ -85,8 +97,11 @@ def received(account: dict[str, Any]) -> str | None:
     """Return the alert that an endpoint says it received."""
     if named := alert_name(account.get("alert_received")):
         return named
+    error = str(account.get("error") or "")
+    if error.startswith("ERR_SSL_") and not re.search("SSL routines|fatal alert", error):
+        return None  # Deno gives its own decisions the codes of alerts
     for pattern in RECEIVED:
-        if match := re.search(pattern, str(account.get("error") or "")):
+        if match := re.search(pattern, error):
             return alert_name(match[1])
     return None
 
@@ -130,11 +145,17 @@ def _looked(scenario: Scenario) -> Truth:
 
 
 def _failed(scenario: Scenario, client: dict[str, Any], server: dict[str, Any]) -> Truth:
+    if client.get("error") == "ERR_SSL_CLIENT_AUTH_CERT_NEEDED":  # the browser leaves, and comes again with its choice
+        return Truth("failed", "client", "close", cause="asks its user for a certificate", as_planned=False)
     side = _side(scenario, client, server)
+    if side is None:
+        return Truth("failed", as_planned=False)
     refuser, other = (client, server) if side == "client" else (server, client)
     alert = sent(refuser) or received(other)
     mechanism = "alert" if alert else _ending(other)
-    planned = side == scenario.side
+    planned = side == scenario.side and side is not None
+    if scenario.phase == "client_auth" and re.search(AT_HELLO, str(server.get("error"))):
+        return Truth("failed", side, mechanism, alert, "client_hello", alert, as_planned=False)
     phase, cause = (scenario.phase, scenario.cause) if planned else _unplanned(side, alert)
     return Truth("failed", side, mechanism, alert, phase, cause, planned)
 
@@ -144,18 +165,22 @@ def _side(scenario: Scenario, client: dict[str, Any], server: dict[str, Any]) ->
     if scenario.name == "unrecognized_name_warning":  # the server's warning refuses nothing; what fails is the client's
         return "client"
     told = {"client": client, "server": server}
-    if scenario.side and _decided(told[scenario.side]):
-        return scenario.side
     named = {
         who for who, own, other in (("client", client, server), ("server", server, client)) if _refused(own, other)
     }
-    return scenario.side if scenario.side in named or not named else named.pop()
+    decided = {who for who, own in told.items() if _decided(own)}
+    if len(decided) == 2:  # both refused, each for reasons of its own: a server that did so at the hello was first
+        return "server" if scenario.phase == "client_hello" else None
+    for found in (decided, named):
+        if found:
+            return scenario.side if scenario.side in found else min(found)
+    return scenario.side
 
 
 def _decided(account: dict[str, Any]) -> bool:
     """Tell whether an endpoint's error is a decision of its own, not what the other side did to it."""
     error = str(account.get("error") or "")
-    return bool(error) and not received(account) and not re.search(f"{CLOSED}|{RESET}|{SILENT}", error)
+    return bool(error) and not received(account) and not re.search(f"{CLOSED}|{RESET}|{SILENT}|{VAGUE}", error)
 
 
 def _unplanned(side: str | None, alert: str | None) -> tuple[str | None, str | None]:
@@ -168,12 +193,15 @@ def _unplanned(side: str | None, alert: str | None) -> tuple[str | None, str | N
 def _refused(account: dict[str, Any], other: dict[str, Any]) -> bool:
     """Tell whether an endpoint refused by an alert, by either's word; one about a close of the other is none."""
     ended_on_it = re.search(f"{CLOSED}|{RESET}", str(account.get("error") or ""))
-    return bool((sent(account) and not ended_on_it) or received(other))
+    own = sent(account) not in (None, "decode_error")  # which OpenSSL sends to a peer that closed
+    return bool((own and not ended_on_it) or received(other))
 
 
 def _ending(account: dict[str, Any]) -> str | None:
     """Tell how the other side ended it, from what its victim saw; None where its words do not tell."""
     error = str(account.get("error") or "")
+    if "hang up" in error or "network socket disconnected" in error:  # Node's words for a FIN, with the code ECONNRESET
+        return "close"
     for pattern, mechanism in ((SILENT, "timeout"), (RESET, "reset"), (CLOSED, "close")):
         if re.search(pattern, error):
             return mechanism
@@ -194,7 +222,10 @@ def version(row: dict[str, Any]) -> str | None:
 def of(row: dict[str, Any]) -> dict[str, Any]:
     """Make the line of the truth file from the line of a recording."""
     truth = judge(row)
-    short = {side: {k: v for k, v in row[side].items() if v not in (None, "")} for side in ("client", "server")}
+    short = {
+        side: {k: v[:160] if isinstance(v, str) else v for k, v in row[side].items() if v not in (None, "")}
+        for side in ("client", "server")
+    }
     return {
         "capture": row["capture"],
         "scenario": row["scenario"] + (":second" if row["turn"] else ""),
@@ -224,8 +255,10 @@ def sent_by_tshark(capture: Path) -> dict[tuple[int, int], list[tuple[str, str]]
     for source, target, codes in (line.split("\t") for line in done.stdout.splitlines()):
         from_client = int(source) >= FIRST_CLIENT_PORT
         key = (int(source), int(target)) if from_client else (int(target), int(source))
-        alerts = [("client" if from_client else "server", alert_name(int(code, 0)) or "?") for code in codes.split(",")]
-        found.setdefault(key, []).extend(one for one in alerts if one[1] not in ("unknown_0", "user_canceled"))
+        alerts = [
+            ("client" if from_client else "server", alert_name(int(code, 0)) or "farewell") for code in codes.split(",")
+        ]
+        found.setdefault(key, []).extend(one for one in alerts if one[1] not in ("farewell", "user_canceled"))
     return found
 
 
