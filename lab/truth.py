@@ -40,7 +40,10 @@ RECEIVED = (
     r"(?:tlsv1|tlsv13|sslv3|tls) alert ([a-z ]+)",  # OpenSSL's words
 )
 FIRST_CLIENT_PORT = 20000  # of meeting.Table; the browser's are the kernel's, and higher
-CLOSED = r"EOF|END_OF_FILE|unexpected eof|end of file|\bclosed\b|Closed|non-proper|premature|disconnect|hang up|terminated|Abrupt"
+CLOSED = (
+    r"EOF|END_OF_FILE|unexpected eof|end of file|\bclosed\b|Closed"
+    r"|non-proper|premature|disconnect|hang up|terminated|Abrupt"
+)
 RESET = r"errno=104|errno=32|[Rr]eset|RESET|pull function|ECONNABORTED|EPIPE|[Bb]roken pipe|abort"
 # Words for an end that leave open what brought it, those for an alert in clear that was deciphered among them
 VAGUE = (

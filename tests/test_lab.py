@@ -4,6 +4,7 @@ from functools import cache
 
 import lab_score
 import pandas as pd
+import pytest
 
 
 @cache
@@ -44,3 +45,11 @@ def test_few_verdicts_stay_open() -> None:
     """The verdict is unknown for less than 5 % of the lab's connections, of which no packet is missing."""
     both = joined()
     assert (both["outcome"] == "unknown").sum() < 0.05 * both["outcome_true"].notna().sum()
+
+
+@pytest.mark.parametrize("what", ["side", "mechanism", "alert", "phase"])
+def test_failures_are_told_as_the_endpoints_tell_them(what: str) -> None:
+    """Who refused, how, with which alert and at which step is what the endpoints say in at least 95 of 100 failures."""
+    right, wrong = lab_score.checked(joined(), what)
+    assert len(right) + len(wrong) >= 500
+    assert len(right) >= 0.95 * (len(right) + len(wrong))
