@@ -190,7 +190,7 @@ def _unplanned(side: str | None, alert: str | None) -> tuple[str | None, str | N
     """Give phase and cause of a refusal that no scenario asked for, as far as the alert's name tells."""
     if side == "server" and alert in ("certificate_required", "bad_certificate", "unknown_ca"):
         return "client_auth", alert
-    return "server_hello" if side == "client" and alert in ("protocol_version", "illegal_parameter") else None, alert
+    return "server_hello" if side == "client" and alert == "protocol_version" else None, alert
 
 
 def _refused(account: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -249,7 +249,8 @@ def of(row: dict[str, Any]) -> dict[str, Any]:
 
 def sent_by_tshark(capture: Path) -> dict[tuple[int, int], list[tuple[str, str]]]:
     """Return the alerts that tshark reads with the keys: by client's and server's port, (sender, name) in order."""
-    command = ["tshark", "-r", str(capture), "-o", f"tls.keylog_file:{capture.with_suffix('.keys')}"]
+    command = ["tshark", "-r", str(capture), "-d", "tcp.port==8001-9999,tls"]
+    command += ["-o", f"tls.keylog_file:{capture.with_suffix('.keys')}"]
     command += ["-Y", "tls.alert_message.desc", "-T", "fields"]
     for name in ("tcp.srcport", "tcp.dstport", "tls.alert_message.desc"):
         command += ["-e", name]
