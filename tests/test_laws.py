@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tlspcap
+from tlspcap import reading
 from tlspcap.errors import TlspcapError
 from tlspcap.schema import TABLES
 from tlspcap.spread import Reading, read_tables, scan_tables
@@ -65,6 +66,15 @@ def test_pieces_joined_are_the_whole(rows: int, jobs: int) -> None:
         expected = whole.frames[table].drop(columns="handshake", errors="ignore")
         joined, expected = (frame.sort_values(keys, kind="stable", ignore_index=True) for frame in (joined, expected))
         pd.testing.assert_frame_equal(joined, expected)
+
+
+def test_pieces_are_small_however_many_handshakes_may_be_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece of `scan` ends where its tables have so many rows, whatever number of handshakes was asked for."""
+    monkeypatch.setattr(reading, "MAX_PIECE", 200)
+    pieces = list(scan_tables(SAMPLES / "old-app.pcap", chunk_bytes=20_000))
+    assert len(pieces) > 3
+    whole = WHOLE["old-app.pcap"].frames["handshakes"]
+    assert sorted(pd.concat([piece.frames["handshakes"]["id"] for piece in pieces])) == sorted(whole["id"])
 
 
 def test_a_worker_hands_on_its_error(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from tlspcap.wire.undecided import Sample
 DIGEST_SEGMENTS = 1  # the first segment of a file stands for it in ids; more would differ where a file is cut short
 OVERLAP = 1_000_000_000  # ns that a file may begin before the end of the one before, and still go on with it
 LONGEST_PAUSE = IDLE  # ns; behind it no conversation is still open
+MAX_PIECE = 200_000  # rows of all tables together, after which a piece is handed out; some 100 MB
 Progress = Callable[[str, int], None]  # file name, bytes read since the last call
 
 
@@ -75,7 +76,9 @@ class Partial:
 
 
 def work(job: Job, size: int | None = None, progress: Progress | None = None) -> Iterator[Partial]:
-    """Do a job; give a piece whenever some `size` handshakes are gathered (None: never), and a last one.
+    """Do a job; give a piece whenever some `size` handshakes or MAX_PIECE rows are gathered, and a last one.
+
+    With `size` None all is one piece.
 
     Raises CaptureError where a file could not be read at all.
     """
@@ -84,7 +87,7 @@ def work(job: Job, size: int | None = None, progress: Progress | None = None) ->
         for capture, start in zip(job.captures, job.starts, strict=True):
             try:
                 for _ in reader.chunks(capture, start):
-                    if size is not None and len(reader.builder) >= size:
+                    if size is not None and (len(reader.builder) >= size or reader.builder.rows >= MAX_PIECE):
                         yield Partial(reader.renew())
             except CaptureError as error:
                 if not job.tolerant:

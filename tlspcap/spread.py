@@ -64,7 +64,7 @@ def read_tables(
 def scan_tables(
     source: CaptureInput | Iterable[CaptureInput],
     *,
-    rows: int = 10_000,
+    rows: int = 50_000,
     timeout: float = 10.0,
     select: Selection | None = None,
     tables: Iterable[str] | None = None,

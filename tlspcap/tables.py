@@ -97,6 +97,11 @@ class Builder:
         """Handshakes gathered."""
         return self._columns["handshakes"].count
 
+    @property
+    def rows(self) -> int:
+        """Rows gathered, of all tables together."""
+        return sum([columns.count for columns in self._columns.values()])
+
     def successor(self) -> "Builder":
         """An empty builder of the same tables, which knows the same servers."""
         new = Builder(self.names)
