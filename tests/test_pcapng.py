@@ -120,7 +120,9 @@ def test_tls_key_logs_in_the_capture_are_kept() -> None:
     secrets = block(10, struct.pack("<II", 0x544C534B, len(log)) + log)
     other = block(10, struct.pack("<II", 0x57474B4C, 4) + b"wg--")
     _, facts = scan(section() + secrets + other + interface() + enhanced(FRAMES[0]))
-    assert facts.secrets == [log]
+    assert [(kept.frame, kept.content) for kept in facts.secrets] == [(0, log)]
+    assert log.hex() not in repr(facts)
+    assert repr(log)[2:-1] not in repr(facts)
 
 
 @given(st.integers(28, len(WHOLE)), st.integers(1, 400))

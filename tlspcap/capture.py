@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def read(
     source: CaptureInput | Iterable[CaptureInput],
     *,
+    keylog: str | Path | None = None,
     embedded_secrets: bool = True,
     timeout: float = 10.0,
     select: Selection | None = None,
@@ -39,7 +40,9 @@ def read(
         source: a path, a glob, a folder, "-" for standard input, an open binary file, or a list of those. Classic
             pcap or pcapng, also packed with gzip, bzip2, xz, zstd or lz4; told by their first bytes, not by name.
             Several files are one stream, in order of their first packets: a handshake may span them.
-        embedded_secrets: use key logs inside a pcapng. Nothing is decrypted yet, so it changes nothing today.
+        keylog: a key log file (NSS format, SSLKEYLOGFILE). What it has secrets of is judged by what handshake records
+            and alerts hold, not by their sizes. Application data is not kept, and no secret leaves this call.
+        embedded_secrets: use the key logs inside of a pcapng too; they count for the packets behind them.
         timeout: seconds of capture time after which a peer that was to speak is said to be silent.
         select: which handshakes to keep; all without one.
         tables: names of the tables to build; all without. What is not asked for costs nothing.
@@ -52,7 +55,7 @@ def read(
 
     Raises:
         CaptureError: an input could not be read at all (NotACapture, UnknownLinkType say why).
-        ArgumentError: an argument makes no sense.
+        ArgumentError: an argument makes no sense, or the key log cannot be read.
 
     >>> import tlspcap
     >>> cap = tlspcap.read("sample_captures/intermittent-alert.pcap")
@@ -63,7 +66,7 @@ def read(
     with bar(progress) as advance:
         reading = read_tables(
             source, timeout=timeout, select=select, tables=names, jobs=jobs, skip_unreadable=skip_unreadable,
-            progress=advance,
+            progress=advance, keylog=keylog, embedded_secrets=embedded_secrets,
         )  # fmt: skip
     return Capture(reading.frames, reading.files, reading.unreadable)
 
@@ -72,6 +75,7 @@ def scan(  # noqa: D417 - the arguments of `read` are described there
     source: CaptureInput | Iterable[CaptureInput],
     rows: int = 50_000,
     *,
+    keylog: str | Path | None = None,
     embedded_secrets: bool = True,
     timeout: float = 10.0,
     select: Selection | None = None,
@@ -104,7 +108,7 @@ def scan(  # noqa: D417 - the arguments of `read` are described there
     with bar(progress) as advance:
         pieces = scan_tables(
             source, rows=rows, timeout=timeout, select=select, tables=names, jobs=jobs,
-            skip_unreadable=skip_unreadable, progress=advance,
+            skip_unreadable=skip_unreadable, progress=advance, keylog=keylog, embedded_secrets=embedded_secrets,
         )  # fmt: skip
         for reading in pieces:
             yield Capture(reading.frames, reading.files, reading.unreadable)

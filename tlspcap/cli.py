@@ -92,6 +92,8 @@ def _command(
         metavar="S",
         help="seconds of silence that count as no answer (%(default)g)",
     )
+    parser.add_argument("--keylog", metavar="F", help="key log (SSLKEYLOGFILE): open what TLS seals of handshakes")
+    parser.add_argument("--no-embedded-secrets", action="store_true", help="leave key logs inside of captures unused")
     parser.add_argument("--jobs", type=int, metavar="N", help="processes to use (default: what pays)")
     choose = parser.add_argument_group("only handshakes that match")
     choose.add_argument("--host", metavar="IP", help="address of the client or the server")
@@ -222,6 +224,8 @@ def _how(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     progress = False if arguments.quiet else None  # None: where standard error is a terminal
     return {
+        "keylog": arguments.keylog,
+        "embedded_secrets": not arguments.no_embedded_secrets,
         "timeout": arguments.timeout,
         "select": select,
         "jobs": arguments.jobs,

@@ -92,7 +92,7 @@ def _verdict(row: Row) -> str:
 
 
 _CERTAINTY = {
-    "certain": "certain: seen in clear, or the only reading that the protocol allows",
+    "certain": "certain: seen in clear or with keys, or the only reading that the protocol allows",
     "probable": "probable: inferred from sizes, order and timing of encrypted records",
 }
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 from tlspcap import rows
 from tlspcap.tables import MAX_SERVERS, Builder
 from tlspcap.tls.dialogue import Refusal
+from tlspcap.tls.keylog import MOST_BYTES
 from tlspcap.transport import FRAME_MASK, Conversation, Place
 from tlspcap.wire.columns import FileFacts
 from tlspcap.wire.flows import FlowFacts
@@ -18,6 +19,16 @@ MAX_REFUSED = 1_000  # requests for TLS that were declined, of which there is a 
 Key = TypeVar("Key", str, int)
 TOP = 5  # kinds of packets named where there is no TLS
 
+
+@dataclass(slots=True)
+class KeyUse:
+    """What key logs were good for; nothing secret."""
+
+    secrets: int  # handshakes that they hold secrets of
+    unread: int  # lines in no known form
+    cut: bool  # they are longer than what is read of them
+    handshakes: int  # judged
+    known: int  # of those, handshakes that they hold secrets of
 
 
 @dataclass(slots=True)
@@ -30,12 +41,16 @@ class FileReading:
     refused: "Refused" = field(default_factory=lambda: Refused())  # requests for TLS that were declined
     handshakes: int = 0  # of which some packet is in it, selected or not
     overlap: int = 0  # ns that its first packet lies before the end of the file before: they were read apart
+    keys: KeyUse | None = None  # with the first file that they serve; None without a key log
 
     def merge(self, other: "FileReading") -> None:
         """Take over what another share saw of the same file."""
         self.handshakes += other.handshakes
         self.refused.merge(other.refused)
         self.flows.merge(other.flows)
+        if self.keys is not None and other.keys is not None:
+            self.keys.handshakes += other.keys.handshakes
+            self.keys.known += other.keys.known
 
 
 class Refused:
@@ -91,6 +106,8 @@ def write_notes(builder: Builder, file: FileReading) -> None:
         _note_sample(builder, file, sample)
     for detail, (capture, stream, frame), time in refused.notes():
         builder.note("starttls_refused", detail, capture, stream=stream, frame=frame, time=time)
+    for detail in _of_keys(file.keys) if file.keys else ():
+        builder.note("key_log", detail, name)
     for detail in _of_caps(builder, file):
         builder.note("cap_reached", detail, name)
     if not file.handshakes:
@@ -119,6 +136,16 @@ def _of_times(file: FileReading) -> Iterator[tuple[str, str]]:
     if file.overlap:
         seconds = file.overlap / 1e9
         yield "files_overlap", f"it begins {seconds:.3f} s before the end of the file before; the two were read apart"
+
+
+def _of_keys(keys: KeyUse) -> Iterator[str]:
+    """A key log that is damaged, or of another capture."""
+    if keys.unread:
+        yield f"{keys.unread} lines of the key log are in no known form and were passed over"
+    if keys.cut:
+        yield f"the key log is longer than {MOST_BYTES} bytes; the rest was not read"
+    if keys.handshakes and not keys.known:
+        yield f"the key log holds secrets of {keys.secrets} handshakes, and of none in this capture"
 
 
 def _of_caps(builder: Builder, file: FileReading) -> Iterator[str]:

@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from pathlib import Path
 from typing import cast
 
 from tlspcap import rows
-from tlspcap.errors import CaptureError
-from tlspcap.file_notes import FileReading, Refused, write_notes
+from tlspcap.errors import ArgumentError, CaptureError
+from tlspcap.file_notes import FileReading, KeyUse, Refused, write_notes
 from tlspcap.selection import Selection
 from tlspcap.tables import Builder
 from tlspcap.tls.account import Account
 from tlspcap.tls.handshake import Follower
+from tlspcap.tls.keylog import MOST_BYTES, KeyLog
 from tlspcap.transport import FRAME_BITS, Conversation, Event
 from tlspcap.wire import packets
 from tlspcap.wire.blocks import IDLE
@@ -48,7 +50,20 @@ class Job:
     tables: tuple[str, ...] | None = None
     chunk_bytes: int = CHUNK_BYTES
     tolerant: bool = False  # leave out captures that cannot be read, and say which, instead of raising
+    keys: KeyLog | None = None
+    embedded_secrets: bool = True  # use the key logs inside of captures too
     share: tuple[int, int] = (0, 1)  # of the conversations, those whose number is this one modulo that one
+
+
+def read_keys(path: str | Path) -> KeyLog:
+    """Read a key log file. Raises ArgumentError where it cannot be read at all."""
+    keys = KeyLog()
+    try:
+        with open(path, "rb") as file:
+            keys.add(file.read(MOST_BYTES + 1))
+    except OSError as error:
+        raise ArgumentError(f"keylog: cannot read {path}: {error.strerror or error}") from None
+    return keys
 
 
 @dataclass(slots=True)
@@ -168,6 +183,8 @@ class _Run:
         self._pauses: list[int] = []  # ns, the clock before each time in which nobody may have recorded
         self._touched: Counter[int] = Counter()  # handshakes by each file that holds some of their packets
         self._refused: defaultdict[int, Refused] = defaultdict(Refused)
+        self._keys = KeyLog(job.keys) if job.embedded_secrets else job.keys
+        self._judged = self._known = 0  # handshakes, and those of which there are secrets
 
     def goes_on(self, start: int | None) -> bool:
         """Whether a file whose first packet is of that time goes on with this run."""
@@ -187,12 +204,28 @@ class _Run:
         found = packets.segments(opened, facts, self._book, fragments=self._fragments, chunk_bytes=chunk_bytes)
         for segments in found:
             self._identities[-1].take(segments)
+            self._learn(facts)
             for conversation, events in self.flows.take(segments):
                 self._follow(conversation, events)
             if progress is not None:
                 progress(facts.name, facts.captured_bytes - told)
                 told = facts.captured_bytes
             yield
+        self._learn(facts)
+
+    def _learn(self, facts: FileFacts) -> None:
+        """Take the key logs that were found in the present file, and leave no trace of them."""
+        if self._job.embedded_secrets and self._keys is not None:
+            for found in facts.secrets:
+                self._keys.add(found.content, len(self.facts) - 1 << FRAME_BITS | found.frame)
+        facts.secrets.clear()
+
+    def _key_use(self) -> KeyUse | None:
+        """What the key logs were good for; None where there was none."""
+        keys = self._keys
+        if keys is None or keys.is_empty:
+            return None
+        return KeyUse(len(keys), keys.unread, keys.cut, self._judged, self._known)
 
     def finish(self) -> Iterator[FileReading]:
         """End what is still open; yield what is known of each file that could be read."""
@@ -201,16 +234,18 @@ class _Run:
         read = [facts for facts in self.facts if facts is not None]
         if read:
             self._fragments.finish(read[-1])
+        use = self._key_use()
         for index, (facts, flows) in enumerate(zip(self.facts, self.flows.summaries(), strict=True)):
             if facts is not None:
                 servers = {sample.number: self._receiver(sample) for sample in flows.samples}
                 overlap = 0 if index else self._overlap
-                yield FileReading(facts, flows, servers, self._refused[index], self._touched[index], overlap)
+                yield FileReading(facts, flows, servers, self._refused[index], self._touched[index], overlap, use)
+                use = None  # it is of all files together
 
     def _follow(self, conversation: Conversation, events: Iterable[Event]) -> None:
         follower = conversation.follower
         if not isinstance(follower, Follower):
-            follower = conversation.follower = Follower(conversation)
+            follower = conversation.follower = Follower(conversation, self._keys)
         for event in events:
             follower.take(event)
             if follower.done:
@@ -229,6 +264,8 @@ class _Run:
         clock = self._watched(conversation)
         done = rows.finish(account, clock, self._job.timeout, self._identities[file].digest())
         self._builder().add(done, self._job.select)
+        self._judged += 1
+        self._known += account.keys_known
         self._touched.update({conversation.first_frame >> FRAME_BITS, *conversation.places})
 
     def _watched(self, conversation: Conversation) -> int:

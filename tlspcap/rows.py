@@ -70,12 +70,23 @@ def handshake_row(done: Finished) -> Row:
         "frame": first.frame, "time": first.time,
         "client_ip": address(client.address), "server_ip": address(server.address),
         "client_port": client.port, "server_port": server.port, "starttls": account.starttls,
-        **offer(account), **choice(account), **_resumption(account, done.flight), **_server_flight(account),
+        **offer(account), **choice(account), **_opened_choice(account),
+        **_resumption(account, done.flight), **_server_flight(account),
         "client_auth": _client_auth(account),
         **_chain(account), "certificate_request_digest": request_id(account.certificate_request),
         "history": _history(account, verdict),
         **_verdict(account, verdict), **timing(account, verdict, done.flight)._asdict(),
     }  # fmt: skip
+
+
+def _opened_choice(account: Account) -> Row:
+    """What TLS 1.3 seals of the choice, where keys showed it."""
+    row: Row = {}
+    if account.encrypted_extensions is not None:
+        row["alpn"] = account.encrypted_extensions.alpn
+    if account.server_signature is not None:
+        row["signature_scheme"] = names.signature_scheme_name(account.server_signature)
+    return row
 
 
 def _resumption(account: Account, flight: ClientFlight) -> Row:
@@ -118,6 +129,8 @@ def _early_data(account: Account, flight: ClientFlight) -> str:
     server = account.server_hello
     if account.retry is not None or (server is not None and server.selected_psk != 0):
         return "rejected"
+    if account.encrypted_extensions is not None:
+        return "accepted" if account.encrypted_extensions.early_data else "rejected"
     if flight.early_accepted:
         return "accepted"
     if flight.kind == "finished" and flight.exact and flight.index == 0:
@@ -130,8 +143,9 @@ def _server_flight(account: Account) -> Row:
     hello, server = account.hello, account.server_hello
     visible = server is not None and not account.is_tls13
     done = "server_hello_done" in account.server.steps
+    opened = account.is_tls13 and account.chain is not None  # keys showed the Certificate, which holds the response
     return {
-        "ocsp_stapled": True if account.stapled else False if visible and done else None,
+        "ocsp_stapled": True if account.stapled else False if opened or (visible and done) else None,
         "secure_renegotiation": bool(hello and hello.secure_renegotiation and server and server.secure_renegotiation)
         if visible
         else None,
@@ -141,8 +155,10 @@ def _server_flight(account: Account) -> Row:
 def _client_auth(account: Account) -> str:
     if account.server_hello is None:
         return "unknown"
-    if account.is_tls13 or account.is_ssl2:
+    if account.is_ssl2:
         return "hidden"
+    if account.is_tls13 and account.certificate_request is None:
+        return "not_requested" if account.server.finished is not None else "hidden"
     if account.certificate_request is None:
         return "not_requested" if _was_not_requested(account) else "unknown"
     if account.client_chain is not None:
@@ -243,7 +259,7 @@ def alert_rows(done: Finished) -> Iterator[Row]:
     account = done.account
     shown = [*account.alerts, *account.client.sealed_alerts, *account.server.sealed_alerts]
     for alert in sorted(shown, key=lambda alert: alert.position):
-        yield _alert_row(done, alert, encrypted=alert.code is None)
+        yield _alert_row(done, alert, encrypted=alert.code is None or alert.decrypted)
     for sender, record in _inferred_alerts(account, done.verdict):
         yield _alert_row(done, SeenAlert(record.first, sender, None, None, 0), encrypted=True) | {"inferred": True}
 
@@ -257,7 +273,8 @@ def _alert_row(done: Finished, alert: SeenAlert, *, encrypted: bool) -> Row:
         "frame": alert.data.frame, "time": alert.data.time, "sender": alert.sender,
         "level": None if alert.level is None else LEVELS.get(alert.level),
         "description": None if alert.code is None else _alert_name(done.account, alert.code),
-        "code": alert.code, "encrypted": encrypted, "decrypted": False, "inferred": encrypted and done.account.is_ssl2,
+        "code": alert.code, "encrypted": encrypted, "decrypted": alert.decrypted,
+        "inferred": encrypted and done.account.is_ssl2,
         "phase": "after" if after else "during",
     }  # fmt: skip
 
@@ -272,6 +289,8 @@ def _inferred_alerts(account: Account, verdict: Verdict) -> Iterator[tuple[str, 
         last = side.sealed[-1] if side.sealed else None
         refused = verdict.mechanism is Mechanism.HIDDEN_ALERT and verdict.side is not None and verdict.side == sender
         padded = flights.server_pads(account)
+        if last is not None and last.end in side.opened:
+            continue
         if last is not None and expect.is_alert(last, padded or refused) and (side.closed is not None or refused):
             yield sender, last
 

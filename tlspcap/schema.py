@@ -36,6 +36,9 @@ NOTE_KINDS = {
     "clock_stepped_back": "packet times that run backwards within the file",
     "bad_message": "a handshake message or record that does not parse",
     "unexpected_message": "a message that the RFC's message flow does not allow at that place",
+    "keys_do_not_fit": "secrets of a key log that do not open a record of their handshake; it stays sealed",
+    "keys_incomplete": "a key log lacks a secret of a handshake it knows, or the cipher suite cannot be opened",
+    "key_log": "a key log that holds lines in no known form, or no secret of any handshake of the capture",
     "odd_certificate": "a certificate that breaks a rule, or of which something could not be read",
     "no_tls": "no TLS handshake was found; says what was there instead",
 }
@@ -133,7 +136,7 @@ HANDSHAKES = Table("handshakes", "one TLS handshake of which a ClientHello or a 
     Column("cipher_code", "Int32", "its code point"),
     _text("group", "named group of the key exchange; NA for static RSA"),
     Column("dh_bits", "Int16", "size of the prime of an explicit DH key exchange", unit="bits"),
-    _text("signature_scheme", "signature scheme of the server's key exchange, where visible"),
+    _text("signature_scheme", "of the server's key exchange, in TLS 1.3 of its CertificateVerify, where visible"),
     Column("forward_secrecy", "boolean", "recorded traffic stays safe if the server's key leaks; by cipher, version"),
     Column("hello_retry", "bool", "a HelloRetryRequest was seen"),
     _category("resumption", ("none", "declined", "session_id", "ticket", "psk"),
@@ -153,9 +156,10 @@ HANDSHAKES = Table("handshakes", "one TLS handshake of which a ClientHello or a 
     _text("ja3", "JA3 of the first ClientHello"),
     _text("ja3s", "JA3S of the ServerHello"),
     _text("ja4", "JA4 of the first ClientHello"),
-    _text("history", "one letter per visible message until the end, in Zeek's ssl_history letters; capitals: client"),
+    _text("history", "one letter per message seen until the end, in Zeek's ssl_history letters; capitals: client"),
     _category("outcome", _words(verdict.Outcome), "how the handshake ended, as far as the capture tells"),
-    _category("certainty", _words(verdict.Certainty), "seen in clear, or inferred from sealed records; NA for unknown"),
+    _category("certainty", _words(verdict.Certainty),
+              "seen in clear or with keys, or inferred from sealed records; NA for unknown"),
     _category("failure_phase", _words(verdict.Phase), "the step at which it failed"),
     _category("failure_side", _words(verdict.Party), "who ended it"),
     _category("failure_mechanism", _words(verdict.Mechanism), "by what means"),
@@ -193,15 +197,15 @@ RECORDS = Table("records", "one TLS record, as far as the connection is followed
 MESSAGES = Table("messages", "one handshake message, ChangeCipherSpec, alert, or first application data of a side", (
     ID, HANDSHAKE, FRAME, WHEN, OFFSET, SENDER,
     _text("message", "IANA handshake type name (in SSL 2.0 that protocol's own), change_cipher_spec, alert or "
-                     "application_data; sealed where encrypted"),
+                     "application_data; sealed where it stays so"),
     Column("length", "int32", "length of its body", unit="bytes"),
     _text("record_version", "version in the header of the record that holds its first byte"),
 ))  # fmt: skip
 
 ALERTS = Table("alerts", "one alert", (
     ID, HANDSHAKE, CAPTURE, TRANSPORT, STREAM, FRAME, WHEN, SENDER,
-    _category("level", ("warning", "fatal"), "level sent; NA where sealed"),
-    _text("description", "IANA name, of an ERROR of SSL 2.0 its own (SSL_PE_…); NA where sealed"),
+    _category("level", ("warning", "fatal"), "level sent; NA where it stays sealed"),
+    _text("description", "IANA name, of an ERROR of SSL 2.0 its own (SSL_PE_…); NA where it stays sealed"),
     Column("code", "Int16", "its code"),
     Column("encrypted", "bool", "it was sealed on the wire"),
     Column("decrypted", "bool", "keys gave its content"),

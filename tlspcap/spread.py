@@ -21,7 +21,7 @@ from typing import cast
 import pandas as pd
 
 from tlspcap.errors import ArgumentError, CaptureError, TlspcapError
-from tlspcap.reading import Job, Partial, Progress, work
+from tlspcap.reading import Job, Partial, Progress, read_keys, work
 from tlspcap.selection import Selection
 from tlspcap.wire.columns import FileFacts
 from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, sources
@@ -51,9 +51,12 @@ def read_tables(
     skip_unreadable: bool = False,
     chunk_bytes: int = CHUNK_BYTES,
     progress: Progress | None = None,
+    keylog: str | Path | None = None,
+    embedded_secrets: bool = True,
 ) -> Reading:
     """Read captures into tables (see `tlspcap.read`)."""
     job, missing = _job(source, timeout, select, tables, chunk_bytes, skip_unreadable)
+    job = _with_keys(job, keylog, embedded_secrets)
     pieces = _pieces(job, processes(job.captures, jobs), None, progress)
     whole = next(pieces)
     for piece in pieces:
@@ -72,11 +75,14 @@ def scan_tables(
     skip_unreadable: bool = False,
     chunk_bytes: int = CHUNK_BYTES,
     progress: Progress | None = None,
+    keylog: str | Path | None = None,
+    embedded_secrets: bool = True,
 ) -> Iterator[Reading]:
     """Read captures into tables in pieces of some `rows` handshakes (see `tlspcap.scan`)."""
     if rows < 1:
         raise ArgumentError(f"rows: {rows!r} make no sense; give 1 or more")
     job, missing = _job(source, timeout, select, tables, chunk_bytes, skip_unreadable)
+    job = _with_keys(job, keylog, embedded_secrets)
     first = 0
     for piece in _pieces(job, processes(job.captures, jobs), rows, progress):
         yield _reading(piece, missing, first)
@@ -101,6 +107,11 @@ def _job(
     starts = tuple(start for _, start in ordered)
     captures = [capture for capture, _ in ordered]
     return Job(tuple(captures), starts, round(timeout * SECOND), select, names, chunk_bytes, tolerant), missing
+
+
+def _with_keys(job: Job, keylog: str | Path | None, embedded_secrets: bool) -> Job:
+    keys = None if keylog is None else read_keys(keylog)
+    return replace(job, keys=keys, embedded_secrets=embedded_secrets)
 
 
 def _identity(capture: CaptureInput) -> object:

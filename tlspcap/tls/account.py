@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from tlspcap.tls import figures, ssl2
 from tlspcap.tls.ciphers import Suite
-from tlspcap.tls.messages import CertificateRequest, ClientHello, ServerHello, ServerKeyExchange
+from tlspcap.tls.messages import CertificateRequest, ClientHello, EncryptedExtensions, ServerHello, ServerKeyExchange
 from tlspcap.tls.names import is_tls13
 from tlspcap.tls.records import Record, Stray
 from tlspcap.transport import Closed, Conversation, Data, Gap
@@ -32,13 +32,21 @@ class SeenMessage(NamedTuple):
 
 
 class SeenAlert(NamedTuple):
-    """One alert; level and code are None where it is sealed."""
+    """One alert; level and code are None where it is sealed and no key opened it."""
 
     data: Data
     sender: str
     level: int | None
     code: int | None
     position: int  # records seen before it, of both sides: what came later is behind this
+    decrypted: bool = False  # it was sealed, and keys opened it
+
+
+class Opened(NamedTuple):
+    """What a sealed record held, as keys showed."""
+
+    content_type: int
+    names: tuple[str, ...]  # of its messages and alerts; empty where a message goes on in the next record
 
 
 class Oddity(NamedTuple):
@@ -66,10 +74,13 @@ class SideAccount:
     state: figures.State = figures.TABLE.start
     steps: list[str] = field(default_factory=list)  # handshake messages in clear, by name, and "finished"
     change_cipher_spec: Record | None = None
-    finished: Record | None = None  # SSL 3.0 to TLS 1.2: the first handshake record behind the ChangeCipherSpec
+    rekeyed: bool = False  # another ChangeCipherSpec came: up to TLS 1.2, of a further handshake (RFC 5246 7.4.1)
+    # SSL 3.0 to TLS 1.2: the first handshake record behind the ChangeCipherSpec; TLS 1.3: where keys showed it
+    finished: Record | None = None
     sealed: list[Record] = field(default_factory=list)  # TLS 1.3: sealed records behind the ServerHello
     early: list[Record] = field(default_factory=list)  # the client's sealed records before the ServerHello
-    application: Record | None = None  # SSL 3.0 to TLS 1.2: the first application data
+    application: Record | None = None  # the first application data; in TLS 1.3 where keys showed it
+    opened: dict[int, Opened] = field(default_factory=dict)  # sealed records that keys opened, by their `end`
     sealed_alerts: list[SeenAlert] = field(default_factory=list)
     after: int = 0  # records since its Finished (1.3: since the ServerHello)
     gaps: list[Gap] = field(default_factory=list)
@@ -97,12 +108,14 @@ class Account:
     chain: tuple[bytes, ...] | None = None
     client_chain: tuple[bytes, ...] | None = None
     certificate_request: CertificateRequest | None = None
+    encrypted_extensions: EncryptedExtensions | None = None  # this and the next: where keys showed them
+    server_signature: int | None = None  # TLS 1.3: scheme of the server's CertificateVerify
     key_exchange: ServerKeyExchange | None = None
     stapled: bool = False
     ticket_issued: bool = False  # a NewSessionTicket in clear
     records: list[SeenRecord] = field(default_factory=list)
     messages: list[SeenMessage] = field(default_factory=list)
-    alerts: list[SeenAlert] = field(default_factory=list)  # in clear
+    alerts: list[SeenAlert] = field(default_factory=list)  # in clear, and those that keys opened
     history: list[tuple[str, int]] = field(default_factory=list)  # letter, ns
     turns: list[tuple[int, int]] = field(default_factory=list)  # (ns, side) of every packet with data
     ssl2: Ssl2Account | None = None  # where the first hello has the form of SSL 2.0
@@ -110,6 +123,7 @@ class Account:
     stray: Stray | None = None  # the first bytes that are no TLS, and whose
     stray_sender: str = ""
     oddities: list[Oddity] = field(default_factory=list)
+    keys_known: bool = False  # a key log has secrets of it, whether or not they fit
 
     version: int | None = None  # the one that the server chose; None without a ServerHello
     offered_max: int | None = None  # the highest that the client offered

@@ -3,16 +3,20 @@
 from dataclasses import dataclass
 
 from tlspcap.tls import flights
-from tlspcap.tls.account import CLIENT, SERVER, Account, SeenAlert
+from tlspcap.tls.account import CLIENT, SERVER, Account, Opened, SeenAlert
 from tlspcap.tls.flights import ClientFlight
 from tlspcap.tls.names import is_tls13
-from tlspcap.tls.records import CHANGE_CIPHER_SPEC, HANDSHAKE, Record
+from tlspcap.tls.records import ALERT, CHANGE_CIPHER_SPEC, HANDSHAKE, Record
 from tlspcap.transport import Closed
 
 WARNING, FATAL = 1, 2
-CLOSE_NOTIFY, NO_CERTIFICATE, USER_CANCELED, NO_RENEGOTIATION = 0, 41, 90, 100
+CLOSE_NOTIFY, HANDSHAKE_FAILURE, NO_CERTIFICATE, USER_CANCELED, NO_RENEGOTIATION = 0, 40, 41, 90, 100
 # Alerts that end nothing by themselves: RFC 8446 6.1, RFC 5246 7.2.2; SSL 3.0's empty certificate, RFC 6101 5.4.2
 BENIGN = frozenset((CLOSE_NOTIFY, NO_CERTIFICATE, USER_CANCELED, NO_RENEGOTIATION))
+OF_FINISHED = frozenset((20, 21, 51))  # bad_record_mac, decryption_failed, decrypt_error: what spoils a Finished
+# What stacks answer a FIN with that came without close_notify: OpenSSL decode_error, GnuTLS unexpected_message, Java
+# handshake_failure or internal_error, rustls close_notify
+AT_CLOSE = frozenset((CLOSE_NOTIFY, 10, 40, 50, 80))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Evidence:
     @property
     def complete12(self) -> bool:
         """Both sides have sent ChangeCipherSpec and their Finished (RFC 5246 7.3)."""
-        return self.account.client.finished is not None and self.account.server.finished is not None
+        return not self.tls13 and self.account.client.finished is not None and self.account.server.finished is not None
 
     def has_finished(self, role: str) -> bool:
         """Whether a side may have sent its Finished: all that the handshake needs of it."""
@@ -88,7 +92,7 @@ class Evidence:
     def client_auth(self) -> bool:
         """The client was asked for a certificate, as far as that shows."""
         if self.tls13:
-            return self.flight.auth != "none"
+            return self.flight.auth != "none" or self.account.certificate_request is not None
         return self.account.certificate_request is not None
 
     def acknowledged(self, role: str) -> int:
@@ -112,12 +116,83 @@ class Evidence:
         )
 
     def is_decisive(self, alert: SeenAlert) -> bool:
-        """Whether a clear alert ends the handshake: by level up to TLS 1.2, by its code in TLS 1.3 (RFC 8446 6)."""
+        """Whether an alert ends the handshake: by level up to TLS 1.2, by its code in TLS 1.3 (RFC 8446 6)."""
+        if self.answers_close(alert) or (alert.decrypted and self.is_late(alert)):
+            return False
         if (alert.code in BENIGN and alert.level != FATAL) or alert.code == CLOSE_NOTIFY:
             return False
         if alert.level == FATAL:
             return True
         return self.account.is_tls13 and alert.code not in BENIGN and not self.went_on(alert)
+
+    def opened(self, role: str, record: Record) -> Opened | None:
+        """What keys showed of a sealed record."""
+        return self.account.side(role).opened.get(record.end)
+
+    def accepts(self, record: Record) -> bool:
+        """TLS 1.3: whether a record of the server, behind the client's flight, shows that it took the Finished.
+
+        Only a peer that goes on, or closes in peace, does; an alert that keys did not open may be either.
+        """
+        opened = self.opened(SERVER, record)
+        if opened is None:
+            return False
+        return opened.content_type != ALERT or all(
+            alert.code in BENIGN
+            for alert in self.account.alerts
+            if self._record_of(alert).end == record.end and alert.sender == SERVER
+        )
+
+    def is_late(self, alert: SeenAlert) -> bool:
+        """Whether an alert that keys opened came when the handshake was over for its sender."""
+        return self._is_late13(alert) if self.tls13 else self._is_late12(alert)
+
+    def _is_late13(self, alert: SeenAlert) -> bool:
+        """Behind the client's own Finished; of the server's, behind what it accepted it with, or in answer to a FIN."""
+        if self.flight.kind != "finished" or self.flight.end is None:
+            return False
+        end = self._record_of(alert).end
+        if alert.sender == CLIENT:
+            return end > self.flight.end.end
+        return any(self.accepts(record) and record.end < end for record in self.after)
+
+    def _is_late12(self, alert: SeenAlert) -> bool:
+        """Behind both Finished, unless it is the answer to the last one (RFC 5246 7.4.9)."""
+        client, server = self._place_of_finished(CLIENT), self._place_of_finished(SERVER)
+        if client is None or server is None or max(client, server) > alert.position:
+            return False
+        spoke = self.account.client.application is not None or self.account.server.application is not None
+        last = CLIENT if client > server else SERVER
+        if spoke or alert.sender == last:
+            return True
+        return alert.sender == CLIENT and alert.code not in OF_FINISHED
+
+    def answers_close(self, alert: SeenAlert) -> bool:
+        """Whether an alert complains of nothing but the other side's FIN, which came before it."""
+        if alert.code not in AT_CLOSE:
+            return False
+        choosing = self.account.server_hello is None and alert.code == HANDSHAKE_FAILURE  # it may be of the offer
+        if alert.sender == SERVER and (choosing or self.flight.auth == "empty"):
+            return False
+        role = SERVER if alert.sender == CLIENT else CLIENT
+        side, closed = self.account.side(role), self.account.side(role).closed
+        if closed is None or closed.how != "fin":
+            return False
+        came = closed.frame < alert.data.frame and alert.data.acked >= self.account.conversation.side(side.number).sent
+        return came or self.covers_end(alert.data.acked, role)
+
+    def _record_of(self, alert: SeenAlert) -> Record:
+        return self.account.records[alert.position].record
+
+    def _place_of_finished(self, role: str) -> int | None:
+        """Which of all records holds a side's Finished."""
+        finished = self.account.side(role).finished
+        places = (
+            place
+            for place, seen in enumerate(self.account.records)
+            if finished is not None and seen.sender == role and seen.record.end == finished.end
+        )
+        return next(places, None)
 
 
 def evidence(account: Account, clock: int, timeout: int) -> Evidence:

@@ -86,10 +86,12 @@ TLS13 = figure("1.3", "1.3", """
     server  encrypted_extensions         RFC 8446 4.3.1
     server  certificate_request     ?    RFC 8446 4.3.2
     server  certificate             ?    RFC 8446 4.4.2
+    server  compressed_certificate  ?    RFC 8879 4
     server  certificate_verify      ?    RFC 8446 4.4.3
     server  finished                     RFC 8446 4.4.4
     client  end_of_early_data       ?    RFC 8446 4.5
     client  certificate             ?    RFC 8446 4.4.2
+    client  compressed_certificate  ?    RFC 8879 4
     client  certificate_verify      ?    RFC 8446 4.4.3
     client  finished                     RFC 8446 4.4.4
     server  new_session_ticket      *    RFC 8446 4.6.1
@@ -103,9 +105,11 @@ TLS13_RETRY = figure("1.3 with retry", "1.3", """
     server  encrypted_extensions         RFC 8446 4.3.1
     server  certificate_request     ?    RFC 8446 4.3.2
     server  certificate             ?    RFC 8446 4.4.2
+    server  compressed_certificate  ?    RFC 8879 4
     server  certificate_verify      ?    RFC 8446 4.4.3
     server  finished                     RFC 8446 4.4.4
     client  certificate             ?    RFC 8446 4.4.2
+    client  compressed_certificate  ?    RFC 8879 4
     client  certificate_verify      ?    RFC 8446 4.4.3
     client  finished                     RFC 8446 4.4.4
     server  new_session_ticket      *    RFC 8446 4.6.1

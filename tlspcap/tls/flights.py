@@ -8,12 +8,13 @@ in one record.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from typing import Literal
 
 from tlspcap.tls.account import Account
 from tlspcap.tls.ciphers import Suite, sealed_length
 from tlspcap.tls.names import TLS13, is_tls13
-from tlspcap.tls.records import Record
+from tlspcap.tls.records import ALERT, APPLICATION_DATA, Record
 from tlspcap.transport import UNKNOWN
 
 ALERT_BYTES, EMPTY_CERTIFICATE, END_OF_EARLY_DATA, MESSAGE_HEADER = 2, 8, 4, 4
@@ -53,6 +54,7 @@ class ClientFlight:
     exact: bool = False  # each record has just the expected size, so no other reading fits
     index: int = -1  # of `end` among the client's sealed records
     early_accepted: bool = False  # an EndOfEarlyData stood before the Finished
+    opened: bool = False  # keys showed it: nothing of this is read from sizes
 
 
 def sizes(account: Account) -> Sizes:
@@ -77,6 +79,8 @@ def client_flight(account: Account) -> ClientFlight:
     sealed, expect = account.client.sealed, sizes(account)
     if not sealed:
         return ClientFlight("none")
+    if account.client.opened and (opened := _opened_flight(account)) is not None:
+        return opened
     early = _behind_early_data(account, expect)
     if early is not None:
         return early
@@ -86,6 +90,27 @@ def client_flight(account: Account) -> ClientFlight:
     if expect.is_finished(first.length):
         return ClientFlight("finished", first, exact=first.length in expect.finished, index=0)
     return _with_certificate(account, expect)
+
+
+def _opened_flight(account: Account) -> ClientFlight | None:
+    """The flight that keys showed; None where they opened too little of it to tell."""
+    client = account.client
+    if client.finished is not None:
+        index = next((i for i, record in enumerate(client.sealed) if record.end == client.finished.end), -1)
+        early = account.encrypted_extensions is not None and account.encrypted_extensions.early_data
+        return ClientFlight("finished", client.finished, _opened_auth(account), True, index, early, opened=True)
+    opened = takewhile(lambda record: record.end in client.opened, client.sealed)
+    kinds = [client.opened[record.end].content_type for record in opened]
+    if ALERT not in kinds and len(kinds) < len(client.sealed):
+        return None
+    begun = any(kind != APPLICATION_DATA for kind in kinds)  # else it is early data
+    return ClientFlight("unclear" if begun else "none", client.sealed[0], _opened_auth(account), index=0, opened=True)
+
+
+def _opened_auth(account: Account) -> Auth:
+    if account.client_chain is not None:
+        return "sent" if account.client_chain else "empty"
+    return "sent" if "compressed_certificate" in account.client.steps else "none"
 
 
 def _behind_early_data(account: Account, expect: Sizes) -> ClientFlight | None:

@@ -7,11 +7,10 @@ stands is asked of `figures`; what it all means is said by `outcome`.
 from tlspcap.tls import figures, flights, names, ssl2, ssl2_handshake
 from tlspcap.tls.account import CLIENT, SERVER, Account, SeenAlert, SeenMessage, SeenRecord, SideAccount
 from tlspcap.tls.causality import Causality
-from tlspcap.tls.cursor import Malformed
 from tlspcap.tls.dialogue import Dialogue, Refusal
-from tlspcap.tls.keeping import keep
-from tlspcap.tls.messages import ServerHello, parse
+from tlspcap.tls.keylog import KeyLog
 from tlspcap.tls.noting import history, odd, step
+from tlspcap.tls.opening import Opening
 from tlspcap.tls.records import (
     ALERT,
     APPLICATION_DATA,
@@ -22,7 +21,6 @@ from tlspcap.tls.records import (
     SERVER_HELLO,
     UNTYPED,
     MessageJoiner,
-    RawMessage,
     Record,
     RecordReader,
     Stray,
@@ -30,17 +28,16 @@ from tlspcap.tls.records import (
     may_begin_record,
 )
 from tlspcap.tls.ssl2_records import Reader as Ssl2Reader
+from tlspcap.tls.taking import MAX_ALERTS, alerts, message
 from tlspcap.transport import UNKNOWN, Closed, Conversation, Data, Event, Gap
 
 MAX_RECORDS_AFTER = 64  # records of a side followed behind its Finished
 MAX_RECORDS = 2_000  # records followed at all: a long chain takes some 25, early data more
-MAX_ALERTS = 64
 MAX_MESSAGES = 2_000  # handshake messages in clear, with records that are shown as one; a handshake has some 20
 MAX_GAPS = 16  # of a side
 MAX_TURNS = 4_096  # packets with data whose times are kept
 MAX_HELD = 6  # bytes of a begun TLS hello held while its kind cannot be told: a record header and the message type
 
-LEVELS = (1, 2)  # of alerts: warning, fatal; there are no others (RFC 8446 6)
 SHORTEST_SEALED_ALERT = 18  # bytes: 2, and a MAC of 16
 LONGEST_FINISHED = 112  # bytes, sealed, without random padding: 16, and IV, MAC and padding of CBC with SHA-384
 BEHIND_ALL = 1 << 30  # position of an alert behind what was followed
@@ -53,13 +50,16 @@ class Follower:
     `account` is what was seen, None before a hello.
     """
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: Conversation, keys: KeyLog | None = None) -> None:
+        """`keys`: a key log that opens what is sealed, as far as it goes."""
         self.account: Account | None = None
         self.done = False  # nothing more can change the verdict, and one application exchange was seen
         self._conversation = conversation
         self._halves = (_Half(), _Half())
         self._order = Causality()
         self._dialogue = Dialogue()
+        self._keys = keys
+        self._opening: Opening | None = None  # once there are keys
 
     @property
     def refusal(self) -> Refusal | None:
@@ -106,8 +106,13 @@ class Follower:
         if account.answer is None and half.role == SERVER and account.hello_last is not None:
             account.answer = data
         reader = half.reader
+        if self._keys is not None and data.frame > self._keys.since:
+            reader.keeps = True
+            self._opening = self._opening or Opening(account, self._keys)
         for record in reader.feed(data):
             self._record(account, half, record)
+        if self._opening is not None and reader.lost:
+            self._opening.lose(half.role)
         if reader.stray is not None and account.stray is None:
             self._stray(account, half.role, reader.stray)
         if half.seen.after and not self.done and _settled(account):
@@ -129,6 +134,8 @@ class Follower:
         if half.reader.lost:
             half.joiner.lose()
             half.half_alert = b""
+            if self._opening is not None:
+                self._opening.lose(half.role)
 
     def _lose(self, half: "_Half", gap: Gap) -> None:
         """Note bytes that are missing before a side's hello: they may have been a request for TLS."""
@@ -214,7 +221,12 @@ class Follower:
         if side.finished is not None or (account.is_tls13 and account.server_hello is not None):
             side.after += 1
         sealed = kind == APPLICATION_DATA or _is_sealed(account, side, record)
+        whole, opening = record, self._opening if sealed else None
+        if opening is not None:
+            record = record._replace(fragment=b"")  # what it holds is read now or never
         account.records.append(SeenRecord(record, role, sealed))
+        if opening is not None and opening.take(role, whole):
+            return
         if kind == APPLICATION_DATA:
             _sealed_data(account, role, side, record)
         elif sealed:
@@ -224,7 +236,7 @@ class Follower:
         elif kind == CHANGE_CIPHER_SPEC:
             _change_cipher_spec(account, role, side, record)
         elif kind == ALERT:
-            _alerts(account, half, record)
+            _clear_alerts(account, half, record)
         elif kind == HEARTBEAT:
             history(account, role, "heartbeat", record.first)
         else:
@@ -241,7 +253,7 @@ class Follower:
                 self.done = True
                 odd(account, "cap_reached", raw.first, f"more than {MAX_MESSAGES} messages; the rest was not followed")
                 break
-            _message(account, half.role, raw)
+            message(account, half.role, raw)
             if null and raw.code == FINISHED:
                 half.seen.finished = half.seen.finished or record
         if half.joiner.oversized:
@@ -289,7 +301,7 @@ def _settled(account: Account) -> bool:
     client, server = account.client, account.server
     if client.after > MAX_RECORDS_AFTER or server.after > MAX_RECORDS_AFTER:
         return True
-    if client.finished and server.finished:
+    if client.finished and server.finished and not account.is_tls13:
         return client.application is not None and server.application is not None
     return len(client.sealed) > 1 and len(server.sealed) > 1 and flights.exchanged(account)
 
@@ -311,42 +323,11 @@ def _without_mac(account: Account, content: bytes) -> bytes:
     return content[: max(0, len(content) - account.suite.mac_length)] if account.suite else content
 
 
-def _alerts(account: Account, half: _Half, record: Record) -> None:
-    """Alerts in clear, two bytes each. A record may hold several, or half of one (RFC 8446 5.1 forbids it)."""
+def _clear_alerts(account: Account, half: _Half, record: Record) -> None:
     content = record.fragment or b""
     if half.seen.change_cipher_spec is not None and not account.is_tls13:
         content = _without_mac(account, content)
-    content = half.half_alert + content
-    usable = len(content) & ~1
-    half.half_alert = content[usable:]
-    for index in range(0, usable, 2):
-        if len(account.alerts) >= MAX_ALERTS:
-            odd(account, "cap_reached", record.first, f"more than {MAX_ALERTS} alerts; the rest was not kept")
-            return
-        level, code = content[index], content[index + 1]
-        if level not in LEVELS:
-            odd(account, "bad_message", record.first, f"an alert record from the {half.role} that holds no alert")
-            return
-        account.alerts.append(SeenAlert(record.first, half.role, level, code, len(account.records) - 1))
-        account.messages.append(SeenMessage(record.first, half.role, "alert", 2, record.version))
-        history(account, half.role, "alert", record.first)
-
-
-def _message(account: Account, role: str, raw: RawMessage) -> None:
-    name, message = names.handshake_type_name(raw.code), None
-    try:
-        message = parse(raw.code, raw.body, account.version, account.suite)
-    except Malformed as trouble:
-        odd(account, "bad_message", raw.first, f"{name} from the {role} does not parse: {trouble}")
-    if isinstance(message, ServerHello) and message.is_retry:
-        name = "hello_retry_request"
-    account.messages.append(SeenMessage(raw.first, role, name, len(raw.body), raw.version))
-    history(account, role, name, raw.first)
-    if account.side(role).finished is not None:
-        return  # of a renegotiation, in clear under a NULL cipher: the row is that of the first handshake
-    step(account, role, name, raw.first)
-    if message is not None:
-        keep(account, role, message, raw)
+    half.half_alert = alerts(account, half.role, record, half.half_alert + content)
 
 
 def _sealed(account: Account, role: str, side: SideAccount, record: Record) -> None:
@@ -383,6 +364,7 @@ def _is_early(account: Account, role: str, record: Record) -> bool:
 
 
 def _change_cipher_spec(account: Account, role: str, side: SideAccount, record: Record) -> None:
+    side.rekeyed = side.change_cipher_spec is not None
     side.change_cipher_spec = side.change_cipher_spec or record
     account.messages.append(SeenMessage(record.first, role, "change_cipher_spec", record.length, record.version))
     history(account, role, "change_cipher_spec", record.first)

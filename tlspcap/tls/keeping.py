@@ -10,8 +10,10 @@ from tlspcap.tls.messages import (
     Certificate,
     CertificateRequest,
     CertificateStatus,
+    CertificateVerify,
     ClientHello,
     ClientKeyExchange,
+    EncryptedExtensions,
     Message,
     NewSessionTicket,
     ServerHello,
@@ -43,6 +45,7 @@ def _keep_server_hello(account: Account, role: str, message: ServerHello, raw: R
         return
     if message.is_retry:
         account.retry = account.retry or message
+        account.is_tls13 = True  # no other version has it, whether or not the hello before it was captured
     elif account.server_hello is None:
         account.server_hello, account.server_hello_first, account.version = message, raw.first, message.version
         account.decide_rules()
@@ -57,12 +60,23 @@ def _keep_server_hello(account: Account, role: str, message: ServerHello, raw: R
 def _keep_certificate(account: Account, role: str, message: Certificate, raw: RawMessage) -> None:
     if role == SERVER and account.chain is None:
         account.chain = message.certificates
+        account.stapled = account.stapled or message.ocsp_stapled
     elif role == CLIENT and account.client_chain is None:
         account.client_chain = message.certificates
 
 
 def _keep_certificate_request(account: Account, role: str, message: CertificateRequest, raw: RawMessage) -> None:
     account.certificate_request = account.certificate_request or message
+
+
+def _keep_encrypted_extensions(account: Account, role: str, message: EncryptedExtensions, raw: RawMessage) -> None:
+    if role == SERVER:
+        account.encrypted_extensions = account.encrypted_extensions or message
+
+
+def _keep_certificate_verify(account: Account, role: str, message: CertificateVerify, raw: RawMessage) -> None:
+    if role == SERVER and account.is_tls13 and account.server_signature is None:
+        account.server_signature = message.signature_scheme
 
 
 def _keep_key_exchange(account: Account, role: str, message: ServerKeyExchange, raw: RawMessage) -> None:
@@ -108,6 +122,8 @@ _KEEPERS: dict[type, Callable[..., None]] = {
     ServerHello: _keep_server_hello,
     Certificate: _keep_certificate,
     CertificateRequest: _keep_certificate_request,
+    EncryptedExtensions: _keep_encrypted_extensions,
+    CertificateVerify: _keep_certificate_verify,
     ServerKeyExchange: _keep_key_exchange,
     CertificateStatus: _keep_status,
     NewSessionTicket: _keep_ticket,

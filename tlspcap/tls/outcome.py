@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from tlspcap.tls.account import Account
 from tlspcap.tls.evidence import Evidence
-from tlspcap.tls.rules import clear, endings, ssl2, tls12, tls13
+from tlspcap.tls.rules import clear, endings, opened, ssl2, tls12, tls13
 from tlspcap.tls.verdict import Completeness, Verdict, unknown
 
 Rule = Callable[[Evidence], Verdict | None]
@@ -26,6 +26,8 @@ RULES: tuple[Rule, ...] = (
     endings.closed_before_alert,
     endings.waited_in_vain,
     clear.alert_in_clear,
+    opened.alert_opened,
+    opened.accepted,
     tls12.last_finished_refused,
     tls12.both_finished,
     tls12.sealed_alert_before_finished,

@@ -9,6 +9,7 @@ CERTIFICATE_ALERTS = frozenset((41, 42, 43, 44, 45, 46, 48, 49, 111, 113, 114, 1
 # Alerts about what the ServerHello chose
 SERVER_HELLO_ALERTS = frozenset((47, 70, 71, 109, 110))
 OF_SERVER_HELLO = frozenset((70, 110))  # protocol_version, unsupported_extension: of it in any version (RFC 5246 7.2)
+NO_APPLICATION_PROTOCOL = 120  # of what the ClientHello offered none will do, though some say so behind a ServerHello
 
 
 def phase_of_alert(sender: str, alert: int) -> Phase | None:
@@ -23,6 +24,8 @@ def phase_of(seen: Evidence, ender: str, alert: int | None) -> Phase:
     account = seen.account
     if account.server_hello is None:
         return Phase.SERVER_HELLO if account.retry is not None and ender == CLIENT else Phase.CLIENT_HELLO
+    if ender == SERVER and alert == NO_APPLICATION_PROTOCOL:
+        return Phase.CLIENT_HELLO
     if ender == SERVER:
         return _server_phase13(seen) if seen.tls13 else _server_phase12(seen, alert)
     if alert in CERTIFICATE_ALERTS:
@@ -61,6 +64,8 @@ def _server_phase12(seen: Evidence, alert: int | None = None) -> Phase:
 
 
 def _server_phase13(seen: Evidence) -> Phase:
+    if seen.flight.opened and seen.client_auth:
+        return Phase.CLIENT_AUTH
     if seen.flight.kind != "finished":
         return Phase.SERVER_HELLO
     return Phase.CLIENT_AUTH if seen.client_auth else Phase.FINISHED

@@ -95,6 +95,7 @@ class RecordReader:
         self.stray: Stray | None = None  # the first bytes that were no record
         self.lost = False  # after a gap or stray bytes: looking for the next record boundary
         self._in_step = False  # a record was read
+        self.keeps = False  # somebody will read the content of application data too: there are keys
         self._head = b""  # a begun header
         self._header: tuple[int, int, int] | None = None  # of the record that is being gathered
         self._pieces: list[Data] = []
@@ -131,7 +132,7 @@ class RecordReader:
             if position > end:
                 self._begin(data, header, payload[start:])
             else:
-                fragment = b"" if kind == APPLICATION_DATA else payload[start:position]
+                fragment = b"" if kind == APPLICATION_DATA and not self.keeps else payload[start:position]
                 # most records come this way: a tuple made without the detour through Record's own __new__
                 records.append(_new(Record, ((data,), kind, version, length, fragment, data.offset + position)))
         if records:
@@ -157,7 +158,7 @@ class RecordReader:
 
     def _begin(self, data: Data, header: tuple[int, int, int], content: bytes) -> None:
         self._header, self._pieces = header, [data]
-        self._parts = [content] if header[0] in _CLEAR_TYPES else []
+        self._parts = [content] if self.keeps or header[0] in _CLEAR_TYPES else []
         self._missing = header[2] - len(content)
 
     def _goes_on(self, content: bytes, records: list[Record]) -> bool:
@@ -196,7 +197,7 @@ class RecordReader:
     def _take(self, data: Data, records: list[Record], start: int) -> int:
         content = data.payload[start : start + self._missing]
         self._missing -= len(content)
-        if self._header is not None and self._header[0] in _CLEAR_TYPES:
+        if self._parts:
             self._parts.append(content)
         if not self._missing and self._header is not None:
             fragment = None if self._damaged else b"".join(self._parts)

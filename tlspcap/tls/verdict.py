@@ -15,7 +15,7 @@ class Outcome(StrEnum):
 
 
 class Certainty(StrEnum):
-    """Whether a verdict was seen in clear (certain) or inferred from sealed records (probable)."""
+    """Whether a verdict was seen in clear or with keys (certain), or inferred from sealed records (probable)."""
 
     CERTAIN = "certain"
     PROBABLE = "probable"

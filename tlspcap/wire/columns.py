@@ -183,6 +183,14 @@ class AddressBook:
         return (numbers << 1 | 1).astype(np.int32)[codes]
 
 
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """A TLS key log inside a capture. It is no one's to show: whoever has used it forgets it."""
+
+    frame: int  # of the packet before it; 0 at the begin of the file
+    content: bytes = field(repr=False)
+
+
 @dataclass(slots=True)
 class FileFacts:
     """What the scan learned of one capture file as a whole, filled in while it is read.
@@ -204,7 +212,7 @@ class FileFacts:
     unread: Counter[str] = field(default_factory=Counter)  # packets that could not be read, by reason
     conflicting_fragments: int = 0  # IP packets whose fragments overlap in different bytes; the first seen were used
     caps: Counter[str] = field(default_factory=Counter)  # what was let go because a bound was reached: how many of what
-    secrets: list[bytes] = field(default_factory=list)  # TLS key logs inside the capture (pcapng secrets blocks)
+    secrets: list[Secrets] = field(default_factory=list)  # of pcapng secrets blocks, as they come
     stopped_at: int | None = None  # byte offset in the (unpacked) file where reading ended before the file did
     stopped_why: str = ""
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlspcap.errors import CaptureError
-from tlspcap.wire.columns import MAX_PACKET, FileFacts, Int64, Packets, gather
+from tlspcap.wire.columns import MAX_PACKET, FileFacts, Int64, Packets, Secrets, gather
 from tlspcap.wire.files import LARGEST_CHUNK, Window
 
 SECTION, INTERFACE, OBSOLETE, SIMPLE, ENHANCED, SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 0x0A
@@ -116,7 +116,7 @@ class PcapngReader:
         if block is None:
             return None
         if block[0] not in PACKET_BLOCKS:
-            self._take(*block)
+            self._take(*block, frame)
             return []
         packets = self._packets(*self._walk(), frame)
         if not len(packets):  # the block is whole, and yet not usable
@@ -165,8 +165,8 @@ class PcapngReader:
     def _stop(self, why: str) -> None:
         self._facts.stop(self._window.offset, self._window.trouble or why)
 
-    def _take(self, kind: int, length: int) -> None:
-        """Use or pass over a block that holds no packet."""
+    def _take(self, kind: int, length: int, frame: int) -> None:
+        """Use or pass over a block that holds no packet and stands before packet `frame`."""
         start = self._window.position
         if length <= LARGEST_CHUNK:
             if kind == SECTION:
@@ -174,7 +174,7 @@ class PcapngReader:
             elif kind == INTERFACE:
                 self._add_interface(start, length)
             elif kind == SECRETS:
-                self._keep_secrets(start, length)
+                self._keep_secrets(start, length, frame - 1)
         if not self._window.skip(length):
             self._stop("the file ends inside a block")
 
@@ -203,7 +203,7 @@ class PcapngReader:
             at += 4 + (length + 3 & ~3)
         return options
 
-    def _keep_secrets(self, start: int, length: int) -> None:
+    def _keep_secrets(self, start: int, length: int, frame: int) -> None:
         kind, size = self._head.unpack_from(self._window.raw, start + 8)
         size = min(size, length - LEAST[SECRETS])
         if kind != TLS_KEY_LOG or size <= 0:
@@ -211,7 +211,7 @@ class PcapngReader:
         if self._secret_bytes + size > MOST_SECRETS:
             self._facts.caps[SECRETS_LEFT_OUT] += 1
         else:
-            self._facts.secrets.append(bytes(self._window.raw[start + 16 : start + 16 + size]))
+            self._facts.secrets.append(Secrets(frame, bytes(self._window.raw[start + 16 : start + 16 + size])))
             self._secret_bytes += size
 
     def _walk(self) -> tuple[Int64, npt.NDArray[Any]]:

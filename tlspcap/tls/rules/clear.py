@@ -1,7 +1,7 @@
 """Rules on what is seen in clear, in any version: alerts, and answers that are no TLS."""
 
 from tlspcap.tls import names
-from tlspcap.tls.account import SERVER
+from tlspcap.tls.account import SERVER, SeenAlert
 from tlspcap.tls.evidence import BENIGN, CLOSE_NOTIFY, Evidence
 from tlspcap.tls.phases import phase_of, phase_of_alert, step_words
 from tlspcap.tls.quoting import quote
@@ -32,16 +32,21 @@ def greeted_in_clear(seen: Evidence) -> Verdict | None:
 
 def alert_in_clear(seen: Evidence) -> Verdict | None:
     """A fatal alert in clear ends the handshake (RFC 5246 7.2, RFC 8446 6): its sender refused."""
-    alert = next((a for a in seen.account.alerts if seen.is_decisive(a)), None)
-    if alert is None or alert.code is None:
+    alert = next((a for a in seen.account.alerts if not a.decrypted and seen.is_decisive(a)), None)
+    return None if alert is None else refusal("alert_in_clear", seen, alert)
+
+
+def refusal(rule: str, seen: Evidence, alert: SeenAlert, how: str = "") -> Verdict | None:
+    """What is said of an alert that ends the handshake; `how` ends the sentence."""
+    if alert.code is None:
         return None
     if seen.broken:  # the steps before it may be among what is missing: only the alert's own name tells
         phase, where = phase_of_alert(alert.sender, alert.code), "at a step that the capture does not show"
     else:
         phase = phase_of(seen, alert.sender, alert.code)
         where = step_words(alert.sender, phase)
-    reason = f"the {alert.sender} sent {_name(alert.code)} {where}"
-    return failed("alert_in_clear", alert.sender, Mechanism.ALERT, phase, reason, alert.data, alert=alert.code)
+    reason = f"the {alert.sender} sent {_name(alert.code)} {where}{how}"
+    return failed(rule, alert.sender, Mechanism.ALERT, phase, reason, alert.data, alert=alert.code)
 
 
 def gave_up_by_alert(seen: Evidence) -> Verdict | None:
@@ -50,6 +55,8 @@ def gave_up_by_alert(seen: Evidence) -> Verdict | None:
         return None
     for alert in seen.account.alerts:
         if alert.code is None or seen.went_on(alert) or (alert.code in BENIGN and alert.code != CLOSE_NOTIFY):
+            continue
+        if seen.answers_close(alert) or (alert.decrypted and seen.is_late(alert)):
             continue
         phase = phase_of(seen, alert.sender, alert.code)
         where = step_words(alert.sender, phase)

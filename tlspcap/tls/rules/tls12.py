@@ -38,7 +38,7 @@ def both_finished(seen: Evidence) -> Verdict | None:
     """Both sides sent ChangeCipherSpec and Finished, in either order (RFC 5246 7.3): established."""
     account = seen.account
     client, server = account.client.finished, account.server.finished
-    if client is None or server is None:
+    if client is None or server is None or seen.tls13:
         return None
     last = server.last if _later(server.last, client.last) else client.last
     answered = account.client.application is not None or account.server.application is not None

@@ -53,7 +53,8 @@ def server_spoke_after(seen: Evidence) -> Verdict | None:
     """Behind the client's Finished the server sent more than an alert: it accepted (RFC 8446 4.4.4, 4.6.1)."""
     padded = flights.server_pads(seen.account)
     expect = flights.sizes(seen.account)
-    spoken = [record for record in seen.after if not expect.is_alert(record, padded)]
+    unread = [record for record in seen.after if seen.opened(SERVER, record) is None]
+    spoken = [record for record in unread if not expect.is_alert(record, padded)]
     if not spoken or seen.flight.end is None:
         return None
     certainty = Certainty.CERTAIN if seen.flight.exact else Certainty.PROBABLE
@@ -71,7 +72,9 @@ def client_left_in_peace(seen: Evidence) -> Verdict | None:
     reason = (
         "the client sent its Finished and closed in peace; the server acknowledged it and raised no alert before that"
     )
-    return established("client_left_in_peace", reason, seen.flight.end.last, Certainty.PROBABLE)
+    certain = seen.flight.opened and seen.account.server.finished is not None  # and it asked for no certificate
+    certainty = Certainty.CERTAIN if certain else Certainty.PROBABLE
+    return established("client_left_in_peace", reason, seen.flight.end.last, certainty)
 
 
 def server_left_after_certificate(seen: Evidence) -> Verdict | None:
@@ -109,6 +112,8 @@ def sealed_refusal_before_flight(seen: Evidence) -> Verdict | None:
     if not seen.tls13 or seen.flight.kind != "none" or not sealed or seen.closer != SERVER or seen.gap:
         return None
     if not flights.sizes(seen.account).is_alert(sealed[-1], flights.server_pads(seen.account)):
+        return None
+    if seen.opened(SERVER, sealed[-1]) is not None:
         return None
     reason = (
         "the server ended its flight with one sealed record as short as an alert and closed "
@@ -151,7 +156,8 @@ def sealed_refusal_within_flight(seen: Evidence) -> Verdict | None:
 def _lone_alert_after(seen: Evidence) -> bool:
     """Behind the client's flight the server sent alert-sized records only (Java sends two), and somebody closed."""
     expect, padded = flights.sizes(seen.account), flights.server_pads(seen.account)
-    lone = 0 < len(seen.after) <= 2 and all(expect.is_alert(record, padded) for record in seen.after)
+    unread = all(seen.opened(SERVER, record) is None for record in seen.after)
+    lone = 0 < len(seen.after) <= 2 and unread and all(expect.is_alert(record, padded) for record in seen.after)
     return lone and seen.closed is not None and not seen.answer_broken
 
 
