@@ -129,6 +129,12 @@ class Evidence:
         """What keys showed of a sealed record."""
         return self.account.side(role).opened.get(record.end)
 
+    @property
+    def all_opened(self) -> bool:
+        """TLS 1.3: keys showed every sealed record, so that none of them hides an alert."""
+        sides = (self.account.client, self.account.server)
+        return all(record.end in side.opened for side in sides for record in side.sealed)
+
     def accepts(self, record: Record) -> bool:
         """TLS 1.3: whether a record of the server, behind the client's flight, shows that it took the Finished.
 

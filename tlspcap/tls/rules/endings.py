@@ -54,7 +54,7 @@ def _closed(rule: str, seen: Evidence, closed: Closed) -> Verdict:
         reason = (
             f"the client {verb} the connection {waited:.1f} s after its ClientHello, which the server had not answered"
         )
-    return failed(rule, seen.closer, mechanism, phase, reason, closed, probable=seen.tls13)
+    return failed(rule, seen.closer, mechanism, phase, reason, closed, probable=seen.tls13 and not seen.all_opened)
 
 
 def silence(seen: Evidence) -> Verdict | None:

@@ -89,6 +89,8 @@ def server_left_after_certificate(seen: Evidence) -> Verdict | None:
         f"the client's flight is as long as one with client authentication, and the server {verb} the connection "
         "without another record (inferred from record sizes)"
     )
+    if seen.flight.opened:
+        reason = f"the client answered the certificate request, and the server {verb} the connection without an alert"
     return failed(
         "server_left_after_certificate", SERVER, mechanism, Phase.CLIENT_AUTH, reason, seen.closed, probable=True
     )
