@@ -266,6 +266,17 @@ def sent_by_tshark(capture: Path) -> dict[tuple[int, int], list[tuple[str, str]]
     return found
 
 
+def with_keys(capture: Path) -> set[tuple[int, int]]:
+    """Return the connections whose keys are in the key log: those whose client random it names."""
+    command = ["tshark", "-r", str(capture), "-d", "tcp.port==8001-9999,tls", "-Y", "tls.handshake.type == 1"]
+    command += ["-T", "fields", "-e", "tcp.srcport", "-e", "tcp.dstport", "-e", "tls.handshake.random"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    lines = capture.with_suffix(".keys").read_text().splitlines()
+    known = {words[1].lower() for line in lines if len(words := line.split()) == 3}
+    rows = (line.split("\t") for line in done.stdout.splitlines())
+    return {(int(source), int(target)) for source, target, random in rows if random.split(",")[0].lower() in known}
+
+
 def complete(row: dict[str, Any], alerts: list[tuple[str, str]]) -> None:
     """Fill in a refusal of which the accounts do not tell how it came: tshark, with the keys, had no part in any of it.
 
@@ -305,8 +316,9 @@ def main() -> None:
         made = [of(row) for line in raw.read_text().splitlines() if has_both_accounts(row := json.loads(line))]
         keep(raw.with_name(f"{name}.pcap"), asked.captures / f"{name}.pcap", {_ports(row) for row in made})
         shutil.copy(raw.with_name(f"{name}.keys"), asked.captures / f"{name}.keys")
-        seen = sent_by_tshark(asked.captures / f"{name}.pcap")
+        seen, keyed = sent_by_tshark(asked.captures / f"{name}.pcap"), with_keys(asked.captures / f"{name}.pcap")
         for row in made:
+            row["keys"] = _ports(row) in keyed
             complete(row, seen.get(_ports(row), []))
             lines.append(json.dumps(row) + "\n")
     (asked.captures / "truth.jsonl").write_text("".join(lines))
