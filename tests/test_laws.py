@@ -71,9 +71,9 @@ def test_pieces_joined_are_the_whole(rows: int, jobs: int) -> None:
 def test_pieces_are_small_however_many_handshakes_may_be_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """A piece of `scan` ends where its tables have so many rows, whatever number of handshakes was asked for."""
     monkeypatch.setattr(reading, "MAX_PIECE", 200)
-    pieces = list(scan_tables(SAMPLES / "old-app.pcap", chunk_bytes=20_000))
-    assert len(pieces) > 3
-    whole = WHOLE["old-app.pcap"].frames["handshakes"]
+    pieces = list(scan_tables(SAMPLES / "mutual-tls.pcapng", chunk_bytes=20_000))
+    assert len(pieces) > 10
+    whole = WHOLE["mutual-tls.pcapng"].frames["handshakes"]
     assert sorted(pd.concat([piece.frames["handshakes"]["id"] for piece in pieces])) == sorted(whole["id"])
 
 
