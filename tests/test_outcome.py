@@ -144,6 +144,8 @@ CASES: dict[str, tuple[Callable[[], Talk], str, Expected]] = {
         lambda: Talk().says(CLIENT, hello12()).says(SERVER, flight12())
         .says(CLIENT, record(HANDSHAKE, message(16, b"key")), finished12(), sealed(100)).closes(SERVER),
         "ended_early", failed(Mechanism.CLOSE, Party.SERVER, Phase.FINISHED)),
+    "the client leaves a session that the server then closes with an alert": (
+        lambda: full12().closes(CLIENT).says(SERVER, record(ALERT, bytes(26))).closes(SERVER), "both_finished", OK),
     "the client closes at once behind the server's Finished": (
         lambda: full12().says(CLIENT, record(ALERT, bytes(26))).closes(CLIENT), "both_finished", OK),
     "the server answers the last Finished of an abbreviated handshake with an alert": (
@@ -197,6 +199,10 @@ CASES: dict[str, tuple[Callable[[], Talk], str, Expected]] = {
         lambda: finished13().closes(CLIENT).says(SERVER, sealed(19)).closes(SERVER), "client_left_in_peace", OK),
     "the server refuses before any answer": (
         lambda: Talk().says(CLIENT, hello13()).says(SERVER, server_hello13(), sealed(19)).closes(SERVER),
+        "sealed_refusal_before_flight", failed(Mechanism.HIDDEN_ALERT, Party.SERVER, Phase.CLIENT_HELLO)),
+    "the server refuses instead of its flight, and the client closes": (
+        lambda: Talk().says(CLIENT, hello13()).says(SERVER, server_hello13(), ccs(), sealed(19))
+        .says(CLIENT, sealed(19)).closes(CLIENT),
         "sealed_refusal_before_flight", failed(Mechanism.HIDDEN_ALERT, Party.SERVER, Phase.CLIENT_HELLO)),
     "the client leaves the server's flight unanswered": (
         lambda: up_to_flight13().closes(CLIENT),

@@ -3,8 +3,9 @@
 from tlspcap.tls.account import CLIENT, SERVER
 from tlspcap.tls.evidence import Evidence
 from tlspcap.tls.phases import phase_of
+from tlspcap.tls.records import Record
 from tlspcap.tls.verdict import Certainty, Mechanism, Verdict, established, failed
-from tlspcap.transport import Closed, Data
+from tlspcap.transport import UNKNOWN, Data
 
 
 def last_finished_refused(seen: Evidence) -> Verdict | None:
@@ -17,10 +18,10 @@ def last_finished_refused(seen: Evidence) -> Verdict | None:
     if not seen.complete12 or account.client.application or account.server.application or seen.closed is None:
         return None
     client, server = account.client.finished, account.server.finished
-    server_was_last = server is not None and client is not None and server.end and _later(server.last, client.last)
+    server_was_last = server is not None and client is not None and _answers(server, client)
     alert = next(iter(account.server.sealed_alerts), None)
     client_spoke = account.client.sealed_alerts and alert and account.client.sealed_alerts[0].position < alert.position
-    if server_was_last or alert is None or client_spoke or (seen.closer == CLIENT and _before(seen.closed, alert.data)):
+    if server_was_last or alert is None or client_spoke or _left_before(seen, alert.data):
         return None
     reason = "the server answered the client's Finished with a sealed alert and the connection ended without data"
     return failed(
@@ -40,7 +41,7 @@ def both_finished(seen: Evidence) -> Verdict | None:
     client, server = account.client.finished, account.server.finished
     if client is None or server is None or seen.tls13:
         return None
-    last = server.last if _later(server.last, client.last) else client.last
+    last = max(client.last, server.last, key=lambda data: data.frame)
     answered = account.client.application is not None or account.server.application is not None
     only_alerts = (account.client.sealed_alerts or account.server.sealed_alerts) and not answered
     if only_alerts:
@@ -84,9 +85,12 @@ def _is_before_tls13(seen: Evidence) -> bool:
     return not clear.isdisjoint([*account.client.steps, *account.server.steps])
 
 
-def _later(one: Data, other: Data) -> bool:
-    return one.frame >= other.frame
+def _answers(server: Record, client: Record) -> bool:
+    """Whether the server sent its Finished when it had the client's; ACK numbers tell more than frames."""
+    acked = server.first.acked
+    return server.last.frame >= client.last.frame if acked == UNKNOWN else acked >= client.end
 
 
-def _before(closed: Closed, data: Data) -> bool:
-    return closed.frame < data.frame
+def _left_before(seen: Evidence, alert: Data) -> bool:
+    """Whether the client closed first, before it had the server's alert."""
+    return seen.closed is not None and seen.closer == CLIENT and seen.closed.acked <= alert.offset

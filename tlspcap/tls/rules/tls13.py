@@ -109,16 +109,22 @@ def ended_behind_finished(seen: Evidence) -> Verdict | None:
 
 
 def sealed_refusal_before_flight(seen: Evidence) -> Verdict | None:
-    """Before any answer of the client the server's last record is as short as an alert, and the server closes."""
+    """Before any answer of the client the server's last record is as short as an alert, and the server closes.
+
+    Where it is the only one, it does not matter who closes: no EncryptedExtensions is that short (RFC 8446 4.3.1).
+    """
     sealed = seen.account.server.sealed
-    if not seen.tls13 or seen.flight.kind != "none" or not sealed or seen.closer != SERVER or seen.gap:
+    if not seen.tls13 or not sealed or seen.closed is None or seen.gap:
+        return None
+    if len(sealed) > 1 and (seen.flight.kind != "none" or seen.closer != SERVER):
         return None
     if not flights.sizes(seen.account).is_alert(sealed[-1], flights.server_pads(seen.account)):
         return None
     if seen.opened(SERVER, sealed[-1]) is not None:
         return None
+    what = "ended its flight with" if len(sealed) > 1 else "sent instead of its flight"
     reason = (
-        "the server ended its flight with one sealed record as short as an alert and closed "
+        f"the server {what} one sealed record as short as an alert, and the connection ended "
         "(inferred from the record's size)"
     )
     return failed(
