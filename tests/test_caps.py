@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packet_builder import CLIENT, SERVER, block, enhanced, ethernet, interface, ipv4, pcap, section, tcp
 from test_fragments import pieces
+from test_keys import log_of, pcapng
 
 import tlspcap
 from tlspcap import spread
@@ -33,7 +34,7 @@ NO_BOUNDS = {
     "wire.columns.MAX_RECENT", "wire.hello.MAX_RECORD", "wire.hello.MAX_ALERT_SEGMENT", "wire.hello.MAX_SEALED_ALERT",
     "wire.waiting.MAX_SMALL", "wire.tunnels.MOST_STEPS", "wire.tunnels.MOST_LABELS", "tls.records.MAX_LENGTH",
     "tls.handshake.MAX_HELD", "tls.dialogue.MAX_ANSWER", "tls.dialogue.MAX_PLACES", "tls.starttls.MAX_OPENING",
-    "tls.quoting.MAX_QUOTE", "offer_rows.MAX_LISTED",
+    "tls.quoting.MAX_QUOTE", "tls.unseal.LARGEST_AFTER", "offer_rows.MAX_LISTED",
 }  # fmt: skip
 REQUEST = b"GET / HTTP/1.1\r\n\r\n"
 
@@ -93,7 +94,8 @@ CASES: dict[str, tuple[int, Callable[[], bytes], str]] = {
     "tls.records.MAX_MESSAGE": (1 << 10, lambda: after_the_hello(record(22, b"\x0b\0\xff\0a")), "too long"),
     "tls.handshake.MAX_RECORDS": (3, lambda: TLS, "more than 3 records"),
     "tls.handshake.MAX_MESSAGES": (3, lambda: TLS, "more than 3 messages"),
-    "tls.handshake.MAX_ALERTS": (0, lambda: after_the_hello(record(21, b"\x02\x28")), "more than 0 alerts"),
+    "tls.opening.MAX_MESSAGES": (3, lambda: pcapng("situations", {0: log_of("situations")}), "more than 3 messages"),
+    "tls.taking.MAX_ALERTS": (0, lambda: after_the_hello(record(21, b"\x02\x28")), "more than 0 alerts"),
     "tls.handshake.MAX_TURNS": (1, lambda: TLS, "more than 1 packets with data"),
     "tls.handshake.MAX_GAPS": (0, with_loss, "more than 0 gaps of the client"),
     "tls.noting.MAX_ODDITIES": (1, lambda: ODD, "more than 1 oddities"),

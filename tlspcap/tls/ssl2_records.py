@@ -68,7 +68,7 @@ class Reader(RecordReader):
             self._lose(data, head + data.payload[position + 3 - held :])
             return len(data.payload)
         self._head, self._padding = b"", head[2] if size == 3 else 0
-        self._header, self._parts, self._missing = (UNTYPED, SSL20, length), [], length
+        self._header, self._parts, self._missing = (UNTYPED, SSL20, length), [b""], length
         position += size - held  # of a header held before, nothing is left to step over
         return position + self._take(data, records, position)
 
