@@ -23,7 +23,7 @@ ROOMS = {
     "report": ("report", "explain", "export", "offers"),
     "capture": ("capture", "progress"),
     "public": ("__init__",),
-    "cli": ("cli", "__main__"),
+    "cli": ("cli", "commands", "__main__"),
 }
 
 # What each room may import, inside functions too.

@@ -12,7 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import tlspcap
 from tlspcap import cli, schema
+from tlspcap.commands import table
 from tlspcap.export import WRITERS
 
 ROOT = Path(__file__).parents[1]
@@ -131,7 +133,7 @@ def test_a_pipe_gets_no_escape_sequences() -> None:
 # -- table and explain ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", cli.TABLES)
+@pytest.mark.parametrize("name", table.TABLES)
 def test_every_table_can_be_written(name: str, tmp_path: Path) -> None:
     """Each table comes out as Parquet with exactly the columns and dtypes of the contract."""
     path = tmp_path / f"{name}.parquet"
@@ -273,8 +275,15 @@ def test_interrupting_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 def test_choices_are_those_of_the_library() -> None:
     """The tables and formats offered, written down to spare an import, are exactly those that exist."""
-    assert tuple(schema.TABLES) == cli.TABLES
-    assert tuple(WRITERS) == cli.FORMATS
+    assert tuple(schema.TABLES) == table.TABLES
+    assert tuple(WRITERS) == table.FORMATS
+
+
+def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` prints the version of the package and ends well."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"tlspcap {tlspcap.__version__}\n")
 
 
 def test_every_option_has_help() -> None:
