@@ -314,6 +314,15 @@ def test_a_gap_in_the_dialogue_leaves_it_unknown() -> None:
     assert captured.handshakes["starttls"].tolist() == ["none"]
 
 
+def test_a_lost_request_does_not_make_the_servers_words_an_answer() -> None:
+    """What a server says in clear is no refusal of TLS where the client's request for TLS may be among what is lost."""
+    first, said, yes, _ = DIALOGUES["xmpp"]
+    packets = list(turns.frames([*told(first, (*said, yes)), *hellos()]))
+    lost = {3, 7, 13, 15, 17}  # the client's requests, the server's flight, the client's Finished
+    captured = tlspcap.read(BytesIO(turns.pcap([packets[at] for at in range(len(packets)) if at not in lost])))
+    assert captured.handshakes["outcome"].tolist() == ["unknown"]
+
+
 TALK = st.lists(st.tuples(st.integers(0, 1), st.one_of(
     st.binary(min_size=1, max_size=30),
     st.sampled_from([words for _, said, yes, no in DIALOGUES.values() for words in (*said, yes, no) if words]),

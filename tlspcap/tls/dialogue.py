@@ -78,8 +78,8 @@ class Dialogue:
         return None if said or lost else NOTHING
 
     def greeting(self, side: int) -> Data | None:
-        """What a side said first of all, where nobody asked for TLS."""
-        return self._first[side] if self._asked is None else None
+        """What a side said first of all, where nobody asked for TLS, and no lost bytes may have done so."""
+        return self._first[side] if self._asked is None and not any(self._lost) else None
 
     def take(self, data: Data) -> int:
         """Take a payload that begins no hello, up to where one may begin within it; return how much was taken."""

@@ -21,7 +21,8 @@ def greeted_in_clear(seen: Evidence) -> Verdict | None:
     """The server spoke first, in something else than TLS, and the connection ended without an answer to the hello."""
     account = seen.account
     over = seen.closed is not None or account.alerts or seen.silent
-    if account.greeting is None or account.server_hello is not None or account.answer or not over or seen.one_sided:
+    lacking = seen.gap or seen.one_sided  # an answer may be among it
+    if account.greeting is None or account.server_hello is not None or account.answer or not over or lacking:
         return None
     said = quote(account.greeting.payload)
     reason = f"the server spoke first, in something that is not TLS, and never answered the ClientHello: {said}"
