@@ -1,6 +1,7 @@
 """Offers and certificate requests: each distinct one kept once, joined to its handshakes, equal to other readers'."""
 
 import csv
+import hashlib
 import io
 import itertools
 import subprocess
@@ -78,6 +79,16 @@ def test_a_hello_gives_each_list_in_the_clients_order() -> None:
     assert found.offered.psk_modes == ("psk_dhe_ke", "psk_ke")
     assert found.offered.extensions[:3] == ("supported_groups", "signature_algorithms",
                                             "application_layer_protocol_negotiation")  # fmt: skip
+
+
+def test_ja4_r_of_a_hello_hashes_to_its_ja4(sample: Callable[[str], Path]) -> None:
+    """The raw form of each client's JA4 stands once per distinct hello, and its lists hash to the JA4 of every row."""
+    cap = tlspcap.read(sample("old-app.pcap"))
+    for handshake, row in cap.handshakes.iterrows():
+        raw = cap.hello(handshake).ja4_r
+        first, suites, rest = raw.split("_", 2)
+        hashes = [hashlib.sha256(part.encode()).hexdigest()[:12] for part in (suites, rest)]
+        assert "_".join([first, *hashes]) == row["ja4"]
 
 
 def test_a_choice_is_one_of_each() -> None:

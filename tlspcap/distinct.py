@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from typing import Generic, NamedTuple, TypeVar
 
 from tlspcap import rows
-from tlspcap.offer_rows import Row, hello_cells, request_cells, texts
+from tlspcap.offer_rows import Row, client_hello_cells, request_cells, server_hello_cells, texts
 from tlspcap.rows import Finished
 from tlspcap.tls import certificates
 from tlspcap.tls.certificates import Facts
-from tlspcap.tls.offers import client_offer, server_offer
 
 MAX_SNIS = 100  # distinct names kept per certificate: those that sort first
 
@@ -154,10 +153,10 @@ class Hellos(Sightings[str, Row]):
         offered, chosen = done.account.hello, done.account.server_hello
         if offered is not None:
             key = row["client_hello_digest"]
-            (self.get(key) or self.new(key, hello_cells(client_offer(offered)))).seen(done)
+            (self.get(key) or self.new(key, client_hello_cells(offered))).seen(done)
         if chosen is not None:
             key = row["server_hello_digest"]
-            (self.get(key) or self.new(key, hello_cells(server_offer(chosen)))).seen(done, 1)
+            (self.get(key) or self.new(key, server_hello_cells(chosen))).seen(done, 1)
 
     def rows(self) -> Iterator[Row]:
         """The rows of the `hellos` table."""

@@ -11,7 +11,7 @@ from tlspcap.tls import certificates, names, ssl2
 from tlspcap.tls.account import Account
 from tlspcap.tls.ciphers import forward_secrecy
 from tlspcap.tls.extensions import Extensions
-from tlspcap.tls.fingerprints import ja3, ja3s, ja4
+from tlspcap.tls.fingerprints import ja3, ja3s, ja4, ja4_r
 from tlspcap.tls.messages import CertificateRequest, ClientHello, ServerHello
 from tlspcap.tls.names import ExtensionType as Code
 from tlspcap.tls.offers import Offer, client_offer, request_digest, server_offer
@@ -125,8 +125,18 @@ def _choice_of_shape(legacy_version: int, suite: int, extensions: tuple[tuple[in
 # -- rows of their own -----------------------------------------------------------------------------------------------
 
 
-def hello_cells(offer: Offer) -> Row:
-    """What a row of the `hellos` table says of the hello itself."""
+def client_hello_cells(hello: ClientHello) -> Row:
+    """What a row of the `hellos` table says of a ClientHello itself."""
+    listed = len(hello.cipher_suites) + len(hello.extensions.codes) + len(hello.signature_schemes)
+    return {**_hello_cells(client_offer(hello)), "ja4_r": ja4_r(hello) if listed <= MAX_LISTED else None}
+
+
+def server_hello_cells(hello: ServerHello) -> Row:
+    """What a row of the `hellos` table says of a ServerHello itself."""
+    return {**_hello_cells(server_offer(hello)), "ja4_r": None}
+
+
+def _hello_cells(offer: Offer) -> Row:
     return {
         "digest": offer.digest,
         "sender": offer.sender,

@@ -83,6 +83,7 @@ class Hello(_Printed):
     handshake: int
     offered: Offer | None
     chosen: Choice | None
+    ja4_r: str | None = None  # JA4 of what is offered, with its lists in place of their hashes
 
     @property
     def _title(self) -> str:
@@ -98,6 +99,8 @@ class Hello(_Printed):
                 yield label, names, choice
         if self.chosen is not None and self.chosen.extensions:
             yield "extensions of the server", self.chosen.extensions, None
+        if self.ja4_r is not None:
+            yield "JA4_r", (self.ja4_r,), None
 
 
 _HELLO_LINES = (
@@ -163,6 +166,7 @@ def hello_of(row: Row, hellos: pd.DataFrame) -> Hello:
         int(row.name),  # type: ignore[call-overload]  # the index holds numbers
         None if offered is None else Offer(*(_split(offered[name], COMMA) for name in Offer.__dataclass_fields__)),
         None if chosen is None else _choice(row, chosen),
+        None if offered is None or words.missing(offered["ja4_r"]) else str(offered["ja4_r"]),
     )
 
 

@@ -246,6 +246,7 @@ HELLOS = Table("hellos", "one distinct hello, apart from random values, keys, ti
     _text("certificate_compressions", "algorithms that may compress the server's certificates"),
     _text("psk_modes", "key exchange modes that may go with a PSK"),
     _text("extensions", "extensions sent, in order of their numbers"),
+    _text("ja4_r", "JA4_r of a ClientHello: JA4, lists in place of their hashes; NA where those exceed 1,000 codes"),
     FIRST_SEEN, LAST_SEEN, SHOWN,
 ), key=("digest",))  # fmt: skip
 
