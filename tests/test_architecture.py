@@ -66,11 +66,42 @@ def test_rooms_do_without_what_is_foreign_to_them() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_import_loads_nothing_heavy() -> None:
-    """`import tlspcap` in a fresh interpreter loads neither matplotlib nor scapy nor dask."""
-    code = "import sys, tlspcap; print([n for n in ('matplotlib', 'scapy', 'dask', 'distributed') if n in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "[]"
+def loaded(code: str, *packages: str) -> str:
+    """Run code in a fresh interpreter; tell which of the packages it loaded, and what it printed before."""
+    told = f"; import sys; print([name for name in {packages} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code + told], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.strip()
+
+
+def test_import_waits_with_all_that_takes_long() -> None:
+    """`import tlspcap` loads neither pandas nor numpy, and none of its own modules but the errors."""
+    assert loaded("import tlspcap", "numpy", "pandas", "cryptography", "tlspcap.tls") == "[]"
+
+
+def test_use_loads_nothing_heavy() -> None:
+    """All public names together load neither matplotlib nor scapy nor dask."""
+    assert loaded("from tlspcap import *", "matplotlib", "scapy", "dask", "distributed") == "[]"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["report", "--help"], ["table", "--help"]])
+def test_help_answers_at_once(arguments: list[str]) -> None:
+    """`--help` and `--version` load neither pandas nor numpy nor cryptography."""
+    code = f"import contextlib, tlspcap.cli\nwith contextlib.suppress(SystemExit): tlspcap.cli.main({arguments})\n"
+    assert loaded(f"exec({code!r})", "numpy", "pandas", "cryptography").endswith("[]")
+
+
+def test_no_module_hides_a_public_name() -> None:
+    """`tlspcap.latency` is the function, also where the module of that name was imported first."""
+    code = "import tlspcap.latency; from tlspcap.latency import split; print(tlspcap.latency.__name__)"
+    assert loaded(code).splitlines()[0] == "latency"
+
+
+def test_names_that_do_not_exist_are_attribute_errors() -> None:
+    """The package says of a name that it does not have that it does not have it."""
+    tlspcap = importlib.import_module("tlspcap")
+    assert set(tlspcap.__all__) <= set(dir(tlspcap))
+    with pytest.raises(AttributeError, match="no attribute 'pcap'"):
+        _ = tlspcap.pcap
 
 
 def test_functions_are_short(trees: dict[str, ast.Module]) -> None:

@@ -6,11 +6,55 @@
 'the server sent internal_error (80) after the ClientHello'
 """
 
-from tlspcap import errors, plots
-from tlspcap.capture import Capture, read, scan
-from tlspcap.failures import failure_ratio
-from tlspcap.latency import latency
-from tlspcap.selection import Selection
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from tlspcap import errors
+
+if TYPE_CHECKING:
+    from tlspcap import plots
+    from tlspcap.capture import Capture, read, scan
+    from tlspcap.failures import failure_ratio
+    from tlspcap.latency import latency
+    from tlspcap.selection import Selection
 
 __all__ = ["Capture", "Selection", "errors", "failure_ratio", "latency", "plots", "read", "scan"]
 __version__ = "0.1.0"
+
+# Where each public name is. Pandas takes most of a second to import, so a name is fetched when it is first asked for
+# (PEP 562): `tlspcap --help` answers at once.
+_HOMES = {
+    "Capture": "capture", "read": "capture", "scan": "capture", "failure_ratio": "failures", "latency": "latency",
+    "plots": "plots", "Selection": "selection",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """Fetch a public name."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tlspcap' has no attribute {name!r}")
+    home = import_module(f"tlspcap.{_HOMES[name]}")
+    found: object = getattr(home, name, home)  # `plots` is a module itself
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """List the public names, fetched or not."""
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """The package as a module that keeps `tlspcap.latency` the function.
+
+    Whoever imports the submodule `latency` makes Python write it into the package under that name.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType) and hasattr(value, name)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
