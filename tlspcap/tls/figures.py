@@ -12,6 +12,7 @@ A state is the set of places, one or more per figure, at which a side may stand.
 following a handshake is one dict look-up a message.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -136,6 +137,13 @@ ANYTIME = (
     (None, "1.3", "key_update", "RFC 8446 4.6.3"),
 )
 
+_COLUMNS = {side: tuple(drawn.column(side) for drawn in FIGURES) for side in (CLIENT, SERVER)}
+_ANYTIME_MESSAGES = {
+    (side, drawn.family): [name for owner, family, name, _ in ANYTIME if owner in (None, side) and family == drawn.family]
+    for side in (CLIENT, SERVER)
+    for drawn in FIGURES
+}
+
 Place = tuple[int, int]  # figure, steps of the side's column already behind it
 State = frozenset[Place]
 
@@ -158,22 +166,15 @@ def _open_steps(column: tuple[Step, ...], position: int) -> Iterator[tuple[int, 
             return
 
 
-def _may_come_anytime(side: str, number: int, message: str) -> bool:
-    return any(
-        message == name and FIGURES[number].family == family and owner in (None, side)
-        for owner, family, name, _ in ANYTIME
-    )
-
-
-def _move(side: str, state: State, message: str) -> State:
-    moved = {
-        (number, index + 1)
-        for number, position in state
-        for index, step in _open_steps(FIGURES[number].column(side), position)
-        if step.message == message
-    }
-    stayed = {place for place in state if _may_come_anytime(side, place[0], message)}
-    return frozenset(moved | stayed)
+def _moves(side: str, state: State) -> dict[str, State]:
+    """Every message that may come in a state, and the state behind it."""
+    behind: defaultdict[str, set[Place]] = defaultdict(set)
+    for number, position in state:
+        for index, step in _open_steps(_COLUMNS[side][number], position):
+            behind[step.message].add((number, index + 1))
+        for message in _ANYTIME_MESSAGES[side, FIGURES[number].family]:
+            behind[message].add((number, position))
+    return {message: frozenset(places) for message, places in behind.items()}
 
 
 @lru_cache(maxsize=4096)  # of some hundreds there are
@@ -205,7 +206,7 @@ def _narrowings(state: State) -> Iterator[State]:
 def _expected(side: str, state: State) -> tuple[str, ...]:
     names = {}
     for number, position in sorted(state):
-        for _, step in _open_steps(FIGURES[number].column(side), position):
+        for _, step in _open_steps(_COLUMNS[side][number], position):
             names[step.message] = step.message + step.repeat
     return tuple(names.values())
 
@@ -213,7 +214,6 @@ def _expected(side: str, state: State) -> tuple[str, ...]:
 def compile_figures() -> Table:
     """Find every state that either side can reach, and every move between them."""
     start: State = frozenset((number, 0) for number in range(len(FIGURES)))
-    messages = sorted({step.message for drawn in FIGURES for step in drawn.steps} | {name for _, _, name, _ in ANYTIME})
     moves: dict[tuple[str, State, str], State] = {}
     expected: dict[tuple[str, State], tuple[str, ...]] = {}
     for side in (CLIENT, SERVER):
@@ -224,10 +224,9 @@ def compile_figures() -> Table:
                 continue
             expected[side, state] = _expected(side, state)
             waiting.extend(_narrowings(state))
-            for message in messages:
-                if after := _move(side, state, message):
-                    moves[side, state, message] = after
-                    waiting.append(after)
+            for message, after in _moves(side, state).items():
+                moves[side, state, message] = after
+                waiting.append(after)
     return Table(start, moves, expected)
 
 
@@ -237,7 +236,7 @@ TABLE = compile_figures()
 def complete(side: str, state: State) -> bool:
     """Whether a side that stands here may have said all that some open figure demands of it."""
     return any(
-        all(step.repeat for step in FIGURES[number].column(side)[position:]) for number, position in state
+        all(step.repeat for step in _COLUMNS[side][number][position:]) for number, position in state
     )
 
 
