@@ -139,7 +139,9 @@ ANYTIME = (
 
 _COLUMNS = {side: tuple(drawn.column(side) for drawn in FIGURES) for side in (CLIENT, SERVER)}
 _ANYTIME_MESSAGES = {
-    (side, drawn.family): [name for owner, family, name, _ in ANYTIME if owner in (None, side) and family == drawn.family]
+    (side, drawn.family): [
+        name for owner, family, name, _ in ANYTIME if owner in (None, side) and family == drawn.family
+    ]
     for side in (CLIENT, SERVER)
     for drawn in FIGURES
 }
@@ -235,9 +237,7 @@ TABLE = compile_figures()
 
 def complete(side: str, state: State) -> bool:
     """Whether a side that stands here may have said all that some open figure demands of it."""
-    return any(
-        all(step.repeat for step in _COLUMNS[side][number][position:]) for number, position in state
-    )
+    return any(all(step.repeat for step in _COLUMNS[side][number][position:]) for number, position in state)
 
 
 def describe_state(state: State) -> str:
