@@ -99,6 +99,7 @@ BOUNDS = (
     Bound("tls.noting.MAX_ODDITIES", "notes of a handshake", "the rest is not noted", NOTE),
     Bound("reading.MAX_PIECE", "rows of all tables in a piece of `scan`", "the next piece begins"),
     Bound("file_notes.MAX_REFUSED", "notes `starttls_refused` of a file", "further ones are counted", NOTE),
+    Bound("distinct.MAX_DER", "bytes of a certificate that its row repeats", "its column `der` is NA"),
     Bound("distinct.MAX_SNIS", "names listed of a certificate", "those that sort first are listed", NOTE),
     Bound(
         "tables.MAX_SERVERS",

@@ -1,5 +1,6 @@
 """The certificates table: who presented what, when, under which names; odd certificates become a row and a note."""
 
+import base64
 import datetime
 import io
 
@@ -12,6 +13,7 @@ from tls_bytes import hello_body, server_body, vector
 
 import tlspcap
 from tlspcap import export, rows
+from tlspcap.distinct import MAX_DER
 from tlspcap.schema import NOTE_KINDS
 from tlspcap.tables import Builder
 from tlspcap.tls.certificates import describe
@@ -74,6 +76,17 @@ def test_roles_times_and_names_are_counted_per_certificate() -> None:
     assert table.loc[(issuer, "client"), "first_seen"] == times.iloc[1]
     assert capture.handshakes["client_certificate_sha256"].tolist()[1] == issuer
     assert capture.handshakes["client_auth"].tolist() == ["no_certificate", "certificate", "no_certificate"]
+
+
+def test_the_bytes_of_a_certificate_are_in_its_row() -> None:
+    """`der` is the certificate itself in base64; a giant's bytes are left out, its facts are not."""
+    giant = certificate(sans=tuple(f"host{number}.example".encode() for number in range(10_000)))
+    table = presented(("a.example", (SOUND, giant), ())).certificates
+    sound, large = table["der"]
+    assert base64.b64decode(sound) == SOUND
+    assert len(giant) > MAX_DER
+    assert pd.isna(large)
+    assert table["san"].notna().all()
 
 
 UTC = datetime.UTC

@@ -3,6 +3,7 @@
 The order of handshakes makes no difference, so that pieces of a reading, merged, are equal to the whole.
 """
 
+import binascii
 from collections.abc import Iterator
 from typing import Generic, NamedTuple, TypeVar
 
@@ -12,6 +13,7 @@ from tlspcap.rows import Finished
 from tlspcap.tls import certificates
 from tlspcap.tls.certificates import Facts
 
+MAX_DER = 65_536  # bytes of a certificate that its row repeats; those in use have one or two thousand
 MAX_SNIS = 100  # distinct names kept per certificate: those that sort first
 
 K = TypeVar("K")
@@ -128,12 +130,17 @@ class Certificates(Sightings[tuple[str, str], bytes]):
             if entry.crowded:
                 detail = f"certificate {sha256}: for more than {MAX_SNIS} names; those that sort first are listed"
                 self._note("cap_reached", detail, entry.first)
-            snis = texts(sorted(entry.snis))
-            yield {"sha256": sha256, "role": role, **_facts(facts), **entry.when, "snis": snis}
+            own = {"snis": texts(sorted(entry.snis)), "der": _base64(entry.thing)}
+            yield {"sha256": sha256, "role": role, **_facts(facts), **entry.when, **own}
 
     def _note(self, kind: str, detail: str, at: Appearance) -> None:
         where = {"id": at.id, "capture": at.capture, "stream": at.stream, "frame": at.frame, "time": at.time}
         self.troubles.append({"kind": kind, "detail": detail, **where})
+
+
+def _base64(der: bytes) -> str | None:
+    """A certificate as text, so that what reads only the tables can check its signature."""
+    return binascii.b2a_base64(der, newline=False).decode("ascii") if len(der) <= MAX_DER else None
 
 
 def _facts(facts: Facts) -> Row:

@@ -229,6 +229,7 @@ CERTIFICATES = Table("certificates", "one distinct certificate", (
     Column("is_ca", "boolean", "basic constraints say CA"),
     FIRST_SEEN, LAST_SEEN, SHOWN,
     _text("snis", "distinct names asked for, comma-joined"),
+    _text("der", "the certificate itself, its DER bytes in base64; NA where it is over 64 KB"),
 ), key=("sha256", "role"))  # fmt: skip
 
 HELLOS = Table("hellos", "one distinct hello, apart from random values, keys, tickets, names and GREASE", (
