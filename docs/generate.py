@@ -18,6 +18,8 @@ import bounds  # what is kept of a capture at most; in tests/ too
 import house  # the law about imports; in tests/, beside the test that enforces it
 
 from tlspcap import cli, schema
+from tlspcap.findings.causes import MEANING
+from tlspcap.findings.rules import RULES
 from tlspcap.tls import figures, outcome, verdict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,7 +68,7 @@ def cell(text: str) -> str:
 
 def table_page() -> str:
     """Describe every table, column by column."""
-    return "\n\n".join(_table(table) for table in schema.TABLES.values())
+    return "\n\n".join(_table(table) for table in (schema.TABLES | schema.COMPUTED).values())
 
 
 def _table(table: schema.Table) -> str:
@@ -178,6 +180,21 @@ def verdict_words() -> str:
     return "\n".join(["| | words | what they say |", "| --- | --- | --- |", *rows])
 
 
+# -- findings ---------------------------------------------------------------------------------------------------
+
+
+def finding_rules() -> str:
+    """List the rules over the tables in the order in which they are asked."""
+    rows = [f"| `{rule.id}` | {cell(_prose(rule.ask))} | {cell(rule.source)} |" for rule in RULES]
+    return "\n".join(["| id | what it finds | where it is written down |", "| --- | --- | --- |", *rows])
+
+
+def causes() -> str:
+    """List the causes that findings name."""
+    rows = [f"| `{cause}` | {cell(meaning)} |" for cause, meaning in MEANING.items()]
+    return "\n".join(["| cause | what it says |", "| --- | --- |", *rows])
+
+
 # -- figures ----------------------------------------------------------------------------------------------------
 
 HOW_OFTEN = {"": "", "?": " (optional)", "*": " (any number)"}
@@ -257,6 +274,7 @@ PARTS: dict[str, Parts] = {
     "docs/tables.md": {"unfilled": unfilled, "tables": table_page, "note kinds": note_kinds},
     "docs/fields.md": {"fields": field_page},
     "docs/outcomes.md": {"words": verdict_words, "rules": rules},
+    "docs/findings.md": {"rules": finding_rules, "causes": causes},
     "docs/figures.md": {"figures": figure_page, "anytime": anytime, "compiled": compiled},
     "sample_captures/README.md": {
         path.name: (lambda name=path.name: excerpt(name))  # type: ignore[misc]

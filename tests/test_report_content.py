@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 from frames import alerts, established, failed, handshakes, intermittent, table, unknown
 
+from tlspcap.display_filter import stream_filter
 from tlspcap.errors import ArgumentError
 from tlspcap.report import Report, build
-from tlspcap.report.causes import stream_filter
 from tlspcap.report.model import Grid, Mood, Section, Sentence
 
 

@@ -11,10 +11,10 @@ import pytest
 from frames import established, failed, handshakes, intermittent, messages, table, unknown
 
 from tlspcap.errors import ArgumentError
+from tlspcap.escape import encodable, printable
 from tlspcap.report import Report, build, figures, markdown, save, terminal
 from tlspcap.report import html as page
 from tlspcap.report import json as as_json
-from tlspcap.report.escape import encodable, printable
 
 HOSTILE = [
     "\x1b[2J\x1b]0;owned\x07",

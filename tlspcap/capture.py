@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tlspcap import offers
+from tlspcap import findings, offers
 from tlspcap.errors import ArgumentError, CaptureError
 from tlspcap.explain import explain
 from tlspcap.failures import failure_ratio
@@ -191,6 +192,17 @@ class Capture:
         """
         tables = {name: self._table(name) for name in ("handshakes", "certificate_requests")}
         return offers.certificate_request(handshake, tables)
+
+    @cached_property
+    def findings(self) -> pd.DataFrame:
+        """One row per thing that is wrong or worth knowing, worst first; the first names the cause of most failures.
+
+        >>> import tlspcap
+        >>> cap = tlspcap.read("sample_captures/intermittent-alert.pcap")
+        >>> cap.findings.loc[0, "severity"], len(cap.findings.loc[0, "handshakes"])
+        ('error', 3)
+        """
+        return findings.table(findings.find(self.tables))
 
     def failure_ratio(self, by: Any = "version", by_client: bool = False) -> pd.DataFrame:
         """Failure ratio per group with its interval and base (see `tlspcap.failure_ratio`)."""

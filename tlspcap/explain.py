@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from tlspcap import words
 from tlspcap.offers import CertificateRequest, hello_of, request_of, row_of
-from tlspcap.report import causes, words
+from tlspcap.report import causes
 from tlspcap.tls.dialogue import NOTHING
 from tlspcap.tls.names import AlertDescription
 from tlspcap.tls.verdict import Completeness, Phase

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 import pandas as pd
 
 from tlspcap.errors import ArgumentError
-from tlspcap.report.escape import printable
+from tlspcap.escape import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from tlspcap import words
 from tlspcap.errors import ArgumentError
 from tlspcap.offer_rows import COMMA, SEMICOLON
-from tlspcap.report import words
 
 Row: TypeAlias = "pd.Series[Any]"
 Names = tuple[str, ...]

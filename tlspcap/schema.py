@@ -272,6 +272,21 @@ NOTES = Table("notes", "one thing that was odd", (
     _text("detail", "what was seen, where"),
 ))  # fmt: skip
 
+FINDINGS = Table("findings", "one thing that is wrong or worth knowing, worst first", (
+    _text("id", "name of the rule that found it; docs/findings.md tells what each looks for"),
+    _category("severity", ("error", "warning", "info"), "error: it explains handshakes that failed"),
+    _text("title", "one sentence"),
+    _text("detail", "what was seen and what speaks for it, sentences on lines of their own"),
+    _text("advice", "what to change, on which side"),
+    _text("causes", "what is behind failures, from a closed list; where several fit: comma-joined, likeliest first"),
+    Column("handshakes", "object", "list of the `id` of the handshakes; of an error, those that failed by it"),
+    Column("frames", "object", "list of packet numbers, where they (or what else is spoken of) begin"),
+    Column("streams", "object", "list of conversation numbers, in the same order"),
+    _text("capture", "first of the files concerned"),
+    _text("filter", "Wireshark display filter that shows its conversations in that file, 500 at most"),
+))  # fmt: skip
+
 TABLES: dict[str, Table] = {
     t.name: t for t in (HANDSHAKES, RECORDS, MESSAGES, ALERTS, CERTIFICATES, NOTES, HELLOS, CERTIFICATE_REQUESTS)
 }
+COMPUTED = {t.name: t for t in (FINDINGS,)}  # made from the others when asked for, not read

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    from tlspcap.report.escape import encodable
+    from tlspcap.escape import encodable
 
     capture, code = shared.read(arguments, None)
     if arguments.handshake is not None:
@@ -49,7 +49,8 @@ def _explain_stream(capture: "Capture", stream: int) -> str:
 
 def _explain_failures(capture: "Capture") -> str:
     """Explain the first handshake of each way to fail, the most frequent first."""
-    from tlspcap.report.causes import causes, failures_of, phrase
+    from tlspcap.findings.evidence import phrase
+    from tlspcap.report.causes import causes, failures_of
 
     kinds = causes(failures_of(capture.handshakes))
     if not kinds:

@@ -85,7 +85,7 @@ def say(text: str) -> None:
 
 def complain(error: object, code: int) -> int:
     """Say what went wrong in one line, free of control characters, and return the exit code."""
-    from tlspcap.report.escape import encodable, printable
+    from tlspcap.escape import encodable, printable
 
     print(encodable(printable(f"tlspcap: {error}"), sys.stderr.encoding or "ascii"), file=sys.stderr)
     return code

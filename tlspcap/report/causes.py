@@ -1,4 +1,4 @@
-"""Who failed whom, and with what: failed handshakes put together by cause, each cause a sentence with its evidence."""
+"""Who failed whom, and with what: failed handshakes put together by how they ended, with evidence for each."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,8 +6,9 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from tlspcap import display_filter, words
 from tlspcap.failures import failure_ratio
-from tlspcap.report import words
+from tlspcap.findings.evidence import phrase
 from tlspcap.report.model import Filter, Mood, Sentence
 
 Row: TypeAlias = "pd.Series[Any]"
@@ -19,8 +20,6 @@ COLUMNS = [
     "sni", "version", "outcome", "reason",
 ]  # fmt: skip
 MOST_REASONS = 3
-# Wireshark counts conversations of each transport for itself.
-_STREAM_FIELD = {"tcp": "tcp.stream", "dtls": "udp.stream", "quic": "udp.stream"}
 
 
 def failures_of(handshakes: pd.DataFrame) -> pd.DataFrame:
@@ -32,17 +31,6 @@ def causes(failed: pd.DataFrame) -> list[pd.DataFrame]:
     """Put failed handshakes together by cause, the most frequent first; each is its rows, in order, never empty."""
     groups = failed.groupby(CAUSE, dropna=False, observed=True, sort=False)
     return sorted((rows for _, rows in groups), key=lambda rows: (-len(rows), rows.index[0]))
-
-
-def phrase(rows: pd.DataFrame) -> str:
-    """Say what ended these handshakes, who did it and at which step; they share a cause.
-
-    E.g. "internal_error (80), sent by the server 203.0.113.10:443 after the ClientHello".
-    """
-    first = rows.iloc[0]
-    what = words.what_happened(first.failure_mechanism, first.alert, first.alert_code, first.certainty)
-    who = words.who_did_it(first.failure_mechanism, first.failure_side, _clients(rows), _servers(rows))
-    return f"{what}, {who} {words.step(first.failure_phase)}"
 
 
 def sentence(rows: pd.DataFrame, alerts: pd.DataFrame | None = None, name_file: bool = False) -> Sentence:
@@ -63,33 +51,8 @@ def place(row: Row, name_file: bool = False) -> str:
 
 
 def filters(rows: pd.DataFrame) -> tuple[Filter, ...]:
-    """Give a Wireshark display filter for each file that holds some of the handshakes; numbers are a file's own."""
-    made = []
-    for (capture, transport), part in rows.groupby(["capture", "transport"], observed=True, sort=True):
-        field = _STREAM_FIELD[str(transport)]
-        made.append(Filter(str(capture), stream_filter(field, part["stream"].tolist())))
-    return tuple(made)
-
-
-def stream_filter(field: str, streams: list[int]) -> str:
-    """Write a display filter for conversations, runs of numbers as ranges.
-
-    >>> stream_filter("tcp.stream", [9, 4, 5, 6, 13])
-    'tcp.stream in {4..6, 9, 13}'
-    >>> stream_filter("tcp.stream", [4])
-    'tcp.stream == 4'
-    """
-    numbers = sorted(set(streams))
-    if len(numbers) == 1:
-        return f"{field} == {numbers[0]}"
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    members = [str(a) if a == b else f"{a}, {b}" if b == a + 1 else f"{a}..{b}" for a, b in runs]
-    return f"{field} in {{{', '.join(members)}}}"
+    """Give a Wireshark display filter for each file that holds some of the handshakes."""
+    return tuple(Filter(capture, expression) for capture, expression in display_filter.by_file(rows))
 
 
 def _versions(rows: pd.DataFrame) -> str:
@@ -99,18 +62,6 @@ def _versions(rows: pd.DataFrame) -> str:
     if len(names) == 1:
         return names[0]
     return words.listed([f"{name} ({n:,})" for name, n in zip(names, counts, strict=True)], 6)
-
-
-def _clients(rows: pd.DataFrame) -> str:
-    names = rows["client_ip"].dropna().unique()
-    return f"client {words.wire(names[0])}" if len(names) == 1 else words.count(len(names), "client")
-
-
-def _servers(rows: pd.DataFrame) -> str:
-    names = rows[["server_ip", "server_port"]].drop_duplicates()
-    if len(names) == 1:
-        return f"server {words.address(names['server_ip'].iloc[0], names['server_port'].iloc[0])}"
-    return words.count(len(names), "server")
 
 
 def _details(rows: pd.DataFrame, alerts: pd.DataFrame | None, name_file: bool) -> list[str]:

@@ -2,8 +2,10 @@
 
 import pandas as pd
 
+from tlspcap import words
 from tlspcap.failures import failure_ratio
-from tlspcap.report import causes, words
+from tlspcap.findings.evidence import phrase
+from tlspcap.report import causes
 from tlspcap.report.model import Mood, Sentence
 from tlspcap.tls.verdict import Completeness
 
@@ -96,7 +98,7 @@ def _main_cause(failed: pd.DataFrame, name_file: bool) -> str:
         share = "both" if len(rows) == 2 else f"all {len(rows):,}"
     else:
         share = f"most often ({len(rows):,} of {len(failed):,})"
-    return f"{share}: {causes.phrase(rows)} (e.g. {causes.place(rows.iloc[0], name_file)})"
+    return f"{share}: {phrase(rows)} (e.g. {causes.place(rows.iloc[0], name_file)})"
 
 
 def _commonest(completeness: "pd.Series[str]") -> Completeness:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tlspcap.report import words
+from tlspcap import words
+from tlspcap.report import cells
 from tlspcap.report.figures import Figure
 from tlspcap.report.model import Kind, Report
 
@@ -24,7 +25,7 @@ def render(report: Report, figures: Sequence[Figure] = ()) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["show"] = words.show
+    environment.filters["show"] = cells.show
     environment.filters["listed"] = lambda names: words.listed(list(names))
     environment.tests["number"] = lambda column: column.kind is not Kind.TEXT
     environment.globals.update(most=MOST_ROWS, moment=words.moment, span=words.span)

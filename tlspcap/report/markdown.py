@@ -1,7 +1,8 @@
 """The report as Markdown, for a ticket or a wiki page."""
 
-from tlspcap.report import words
-from tlspcap.report.escape import markdown as text
+from tlspcap import words
+from tlspcap.escape import markdown as text
+from tlspcap.report import cells
 from tlspcap.report.model import Grid, Kind, Report, Section, Sentence
 
 
@@ -41,7 +42,7 @@ def _grid(grid: Grid) -> str:
     head = " | ".join(text(column.caption) for column in grid.columns)
     rule = " | ".join("---" if column.kind is Kind.TEXT else "---:" for column in grid.columns)
     rows = [
-        " | ".join(text(words.show(cell, column.kind)) for cell, column in zip(row, grid.columns, strict=True))
+        " | ".join(text(cells.show(cell, column.kind)) for cell, column in zip(row, grid.columns, strict=True))
         for row in grid.rows
     ]
     return "\n".join(f"| {line} |" for line in (head, rule, *rows))

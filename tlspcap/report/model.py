@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tlspcap.report.escape import printable
+from tlspcap.escape import printable
 
 Cell = str | int | float | tuple[float, float] | None  # a pair: an interval, or a count and its base
 

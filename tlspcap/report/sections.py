@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from tlspcap import words
 from tlspcap.failures import failure_ratio, unknowns
 from tlspcap.latency import latency, split
-from tlspcap.report import causes, words
+from tlspcap.report import causes
 from tlspcap.report.headline import NOTHING_FOUND, headline
 from tlspcap.report.model import Cell, Column, Grid, Kind, Mood, Report, Section, Sentence
 from tlspcap.tls.verdict import Completeness

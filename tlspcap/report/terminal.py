@@ -3,8 +3,9 @@
 import io
 from typing import TYPE_CHECKING
 
-from tlspcap.report import words
-from tlspcap.report.escape import encodable
+from tlspcap import words
+from tlspcap.escape import encodable
+from tlspcap.report import cells
 from tlspcap.report.model import Cell, Grid, Kind, Mood, Report, Section, Sentence
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _table(grid: Grid, rows: tuple[tuple[Cell, ...], ...], width: int) -> "Table
     from rich.text import Text
 
     kinds = [column.kind for column in grid.columns]
-    texts = [[words.show(value, kind) for value, kind in zip(row, kinds, strict=True)] for row in rows]
+    texts = [[cells.show(value, kind) for value, kind in zip(row, kinds, strict=True)] for row in rows]
     captions = [column.caption for column in grid.columns]
     needed = sum(max(len(text) for text in column) + 2 for column in zip(captions, *texts, strict=True))
     draw = Kind.INTERVAL in kinds and needed + WHISKERS <= width

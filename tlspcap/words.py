@@ -4,8 +4,7 @@ import math
 
 import pandas as pd
 
-from tlspcap.report.escape import clip, printable
-from tlspcap.report.model import Cell, Kind
+from tlspcap.escape import clip, printable
 from tlspcap.tls.verdict import Completeness, Mechanism, Party, Phase
 
 TIMES = "×"  # noqa: RUF001 - a multiplication sign
@@ -122,19 +121,6 @@ def count(number: int, noun: str, plural: str = "") -> str:
     ('1 client', '20,000 handshakes', '2 entries')
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
-def show(value: Cell, kind: Kind) -> str:
-    """Say one cell of a grid."""
-    if value is None:
-        return UNKNOWN
-    if isinstance(value, tuple):
-        return interval(*value) if kind is Kind.INTERVAL else f"{value[0]:,.0f} of {value[1]:,.0f}"
-    if isinstance(value, str):
-        return value
-    if kind is Kind.RATIO:
-        return percent(value)
-    return milliseconds(value) if kind is Kind.MS else f"{value:,}"
 
 
 def address(ip: object, port: object) -> str:

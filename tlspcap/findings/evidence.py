@@ -1,0 +1,85 @@
+"""Rows to evidence: a finding about some handshakes, and the words in which rules name who they are."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from tlspcap import display_filter, words
+from tlspcap.findings.causes import Cause
+from tlspcap.findings.model import Finding, Severity
+from tlspcap.grouping import server
+
+MOST_STREAMS = 500  # conversations in a display filter; Wireshark takes no filter of any length
+MOST_SERVERS = 20  # servers with a finding of their own, those with the most failures; the others share one
+
+
+def finding(
+    rule: str, severity: Severity, rows: pd.DataFrame, title: str, detail: tuple[str, ...], advice: str,
+    causes: tuple[Cause, ...] = (),
+) -> Finding:  # fmt: skip
+    """Make a finding of rows that say where to look: rows of handshakes, or of another table with id and stream.
+
+    Args:
+        rule: name of the rule.
+        severity: of an error, `rows` are the handshakes that failed by it.
+        rows: with the columns id, capture, transport, stream and frame; id may be NA.
+        title: one sentence without a full stop; `detail` and `advice` are sentences.
+        detail: what was seen, line by line.
+        advice: what to change, on which side.
+        causes: of a failure, likeliest first.
+    """
+    return Finding(
+        rule, severity, title, (*detail, example(rows)), advice, causes,
+        handshakes=tuple(rows["id"].dropna()),
+        frames=tuple(rows["frame"].dropna().astype(int)),
+        streams=tuple(rows["stream"].dropna().astype(int)),
+        filters=tuple(display_filter.by_file(rows.dropna(subset="stream"), MOST_STREAMS)),
+    )  # fmt: skip
+
+
+def example(rows: pd.DataFrame) -> str:
+    """Say where to look first, e.g. "e.g. stream 4, frame 37 of night.pcap"."""
+    row = rows.iloc[0]
+    return f"E.g. stream {row['stream']}, frame {row['frame']} of {words.wire(row['capture'])}."
+
+
+def by_server(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Give the rows of each server, most first; beyond `MOST_SERVERS` those of all others together."""
+    counts = rows["server"].value_counts()  # ties: the server seen first
+    for name in counts.index[:MOST_SERVERS]:
+        yield rows[rows["server"] == name]
+    if len(counts) > MOST_SERVERS:
+        yield rows[rows["server"].isin(counts.index[MOST_SERVERS:])]
+
+
+def servers(rows: pd.DataFrame) -> str:
+    """Name the server of the rows, or count them: "server 203.0.113.10:443", "3 servers"."""
+    return _named(server(rows), "server")
+
+
+def clients(rows: pd.DataFrame) -> str:
+    """Name the client of the rows, or count them: "client 10.0.0.5", "3 clients"."""
+    return _named(rows["client_ip"], "client")
+
+
+def _named(names: "pd.Series[str]", noun: str) -> str:
+    distinct = names.dropna().unique()
+    return f"{noun} {words.wire(distinct[0])}" if len(distinct) == 1 else words.count(len(distinct), noun)
+
+
+def phrase(rows: pd.DataFrame) -> str:
+    """Say what ended these failed handshakes, who did it and at which step; they share all of that.
+
+    E.g. "internal_error (80), sent by the server 203.0.113.10:443 after the ClientHello".
+    """
+    first = rows.iloc[0]
+    what = words.what_happened(first.failure_mechanism, first.alert, first.alert_code, first.certainty)
+    who = words.who_did_it(first.failure_mechanism, first.failure_side, clients(rows), servers(rows))
+    return f"{what}, {who} {words.step(first.failure_phase)}"
+
+
+def most_frequent(values: "pd.Series[str]", limit: int = 3) -> str:
+    """Name the most frequent values with their counts: "TLS 1.2 (3), TLS 1.3 (1)"; missing ones are left out."""
+    counts = values.dropna().value_counts()
+    named = [f"{words.wire(name, 60)} ({n:,})" for name, n in counts.head(limit).items()]
+    return words.listed([*named, *[""] * (len(counts) - len(named))], limit)
