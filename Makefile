@@ -26,7 +26,7 @@ demo: $(VENV)/installed
 	$(python) -m tlspcap report $(sample)
 
 test: check
-	$(python) -m pytest
+	$(python) -m pytest --numprocesses=auto
 
 check: $(VENV)/installed-dev
 	$(python) -m ruff check .
