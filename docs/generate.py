@@ -16,6 +16,7 @@ from unittest import mock
 
 import bounds  # what is kept of a capture at most; in tests/ too
 import house  # the law about imports; in tests/, beside the test that enforces it
+import lab_page  # how often verdicts are right; in tests/ too
 
 from tlspcap import cli, schema
 from tlspcap.findings.causes import MEANING
@@ -273,8 +274,9 @@ PARTS: dict[str, Parts] = {
     "docs/architecture.md": {"rooms": house.listing, "drawing": house.drawing},
     "docs/tables.md": {"unfilled": unfilled, "tables": table_page, "note kinds": note_kinds},
     "docs/fields.md": {"fields": field_page},
-    "docs/outcomes.md": {"words": verdict_words, "rules": rules},
+    "docs/outcomes.md": {"words": verdict_words, "rules": rules, "score": lab_page.score},
     "docs/findings.md": {"rules": finding_rules, "causes": causes},
+    "lab/README.md": {"counts": lab_page.counts},
     "docs/figures.md": {"figures": figure_page, "anytime": anytime, "compiled": compiled},
     "sample_captures/README.md": {
         path.name: (lambda name=path.name: excerpt(name))  # type: ignore[misc]

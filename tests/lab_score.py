@@ -1,12 +1,13 @@
 """How often verdicts are right: `python tests/lab_score.py` reads the captures of the lab and compares with the truth.
 
-Prints the confusion table (by version and by stack too), how often side, mechanism, alert and phase are right, and
-beside it what three well-known rules of other tools make of the same captures.
+Reads each capture twice, keyless and with its key log. Prints what docs/outcomes.md holds of it (lab_page.py): the
+confusion table by version and by stack pair, how often side, mechanism, alert and phase are right, and beside it what
+three well-known rules of other tools make of the same captures.
 """
 
-import argparse
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,20 @@ def truth(directory: Path) -> pd.DataFrame:
     return pd.DataFrame(json.loads(line) for line in (directory / "truth.jsonl").read_text().splitlines())
 
 
-def verdicts(directory: Path, captures: Iterable[str], **options: Any) -> pd.DataFrame:
-    """Read the captures; one row for each handshake, with what the rules of other tools say of it, too."""
-    found = []
-    for name in captures:
-        capture = tlspcap.read(directory / name, **options)
-        table = capture.handshakes.copy()
-        table["capture"] = name
-        for rule_name, rule in RULES.items():
-            passed = rule(capture)
-            table[rule_name] = ["established" if row in passed else "failed" for row in table.index]
-        found.append(table)
-    return pd.concat(found, ignore_index=True)
+def verdicts(directory: Path, name: str) -> pd.DataFrame:
+    """Read a capture without keys; one row for each handshake, with what the rules of other tools say of it, too."""
+    capture = tlspcap.read(directory / name, tables=("handshakes", "records", "messages", "alerts"))
+    table = capture.handshakes.assign(capture=name)
+    for rule_name, rule in RULES.items():
+        passed = rule(capture)
+        table[rule_name] = ["established" if row in passed else "failed" for row in table.index]
+    return table
+
+
+def verdicts_with_keys(directory: Path, name: str) -> pd.DataFrame:
+    """Read a capture with the key log beside it; one row for each handshake."""
+    path = directory / name
+    return tlspcap.read(path, tables=("handshakes",), keylog=path.with_suffix(".keys")).handshakes.assign(capture=name)
 
 
 def _both(table: pd.DataFrame) -> set[int]:
@@ -68,17 +71,40 @@ RULES: dict[str, Callable[[tlspcap.Capture], set[int]]] = {
 }
 
 
-def joined(directory: Path, **options: Any) -> pd.DataFrame:
-    """Join truth and verdicts by capture and ports; columns that both have end in `_true` for the truth's."""
+def joined(directory: Path = CAPTURES, *, keys: bool = False) -> pd.DataFrame:
+    """Join truth and verdicts by capture and ports; columns that both have end in `_true` for the truth's.
+
+    With keys, only the connections whose keys are there. Every capture is read once, however often this is asked.
+    """
+    return _joined(directory, keys)
+
+
+@cache
+def _joined(directory: Path, keys: bool) -> pd.DataFrame:
     known = truth(directory)
-    seen = verdicts(directory, sorted(known["capture"].unique()), **options)
-    return known.merge(seen, on=KEY, how="left", suffixes=("_true", ""), indicator="row")
+    known = known[known["keys"] | (not keys)]
+    read = verdicts_with_keys if keys else verdicts
+    seen = pd.concat([read(directory, name) for name in sorted(known["capture"].unique())], ignore_index=True)
+    both = known.merge(seen, on=KEY, how="left", suffixes=("_true", ""), indicator="row")
+    return both.assign(
+        said=both["outcome"].astype("object").fillna("no row"),
+        true_version=both["version_true"].fillna("TLS " + both["asked_version"]),
+        client_family=both["client_stack"].map(family),
+        server_family=both["server_stack"].map(family),
+    )
 
 
-def confusion(both: pd.DataFrame, column: str = "outcome") -> pd.DataFrame:
-    """Count truth (rows) against verdict (columns)."""
-    counted = pd.crosstab(both["outcome_true"], both[column].astype("object").fillna("no row"))
-    return counted.reindex(index=OUTCOMES[:2], columns=[*OUTCOMES, *set(counted.columns) - set(OUTCOMES)], fill_value=0)
+def handshakes(both: pd.DataFrame) -> pd.DataFrame:
+    """Return the connections that have an outcome; plain HTTP on a TLS port has none."""
+    return both[both["outcome_true"].notna()]
+
+
+def verdict_kinds(both: pd.DataFrame, column: str = "said") -> pd.Series:
+    """Say of each verdict whether it is right, unknown, false (in either way), or not there at all."""
+    said = both[column]
+    return said.where(said != both["outcome_true"], "right").replace(
+        {"established": "false established", "failed": "false failed"}
+    )
 
 
 def mechanism_is_right(row: dict[str, Any]) -> bool:
@@ -94,6 +120,11 @@ CHECKS: dict[str, tuple[str, Callable[[dict[str, Any]], bool]]] = {  # what -> t
     "phase": ("phase", lambda row: row["failure_phase"] == row["phase"]),
 }
 
+TOLD = [  # the columns that say of a failure where it is, and what is said of it
+    "capture", "stream", "scenario", "client_family", "true_version", "failure_side", "failure_mechanism",
+    "failure_phase", "alert", *(column for column, _ in CHECKS.values()),
+]  # fmt: skip
+
 
 def checked(both: pd.DataFrame, what: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the failures whose side, mechanism, alert or phase is right, and those where it is wrong.
@@ -102,19 +133,20 @@ def checked(both: pd.DataFrame, what: str) -> tuple[list[dict[str, Any]], list[d
     """
     column, is_right = CHECKS[what]
     failures = both[(both["outcome_true"] == "failed") & (both["outcome"] == "failed") & both[column].notna()]
-    rows = failures[failures["alert"].notna() | (what != "alert")].to_dict("records")
+    rows = failures.loc[failures["alert"].notna() | (what != "alert"), TOLD].to_dict("records")
     return [row for row in rows if is_right(row)], [row for row in rows if not is_right(row)]
 
 
-def accuracy(both: pd.DataFrame) -> pd.DataFrame:
-    """Say how often side, mechanism, alert and phase are right."""
-    counts = {what: [len(part) for part in checked(both, what)] for what in CHECKS}
-    return pd.DataFrame(counts, index=["right", "wrong"]).T
+def hidden_alerts(both: pd.DataFrame) -> int:
+    """Count the failures that the truth names an alert for and the verdict does not."""
+    failures = both[(both["outcome_true"] == "failed") & (both["outcome"] == "failed")]
+    return int((failures["alert_true"].notna() & failures["alert"].isna()).sum())
 
 
 def wrong(both: pd.DataFrame) -> pd.DataFrame:
     """Return the connections whose outcome is not the truth's."""
-    return both[both["outcome"].astype("object") != both["outcome_true"]]
+    known = handshakes(both)
+    return known[known["said"] != known["outcome_true"]]
 
 
 def family(stack: str) -> str:
@@ -122,46 +154,7 @@ def family(stack: str) -> str:
     return stack.split()[0]
 
 
-def _by(both: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """Count right, wrong and unknown verdicts by some columns; complete agreement is left out."""
-    verdict = both["outcome"].astype("object").fillna("no row")
-    kind = verdict.where(verdict != both["outcome_true"], "right").replace(
-        {"established": "false established", "failed": "false failed"}
-    )
-    return both.assign(kind=kind).pivot_table(
-        index=list(columns), columns="kind", values="client_port", aggfunc="count", fill_value=0
-    )
-
-
-def main() -> None:
-    """Print the score."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("directory", type=Path, nargs="?", default=CAPTURES)
-    parser.add_argument("--wrong", action="store_true", help="list every wrong or unknown verdict")
-    asked = parser.parse_args()
-    pd.set_option("display.width", 200, "display.max_rows", None, "display.max_columns", None)
-    both = joined(asked.directory)
-    both["client_family"], both["server_family"] = both["client_stack"].map(family), both["server_stack"].map(family)
-    print(f"{len(both)} connections\n\n{confusion(both)}\n\n{accuracy(both)}\n")
-    for name in RULES:
-        print(f"{name}\n{confusion(both, name)}\n")
-    print(f"{_by(both, 'version')}\n")
-    pairs = _by(both, "client_family", "server_family")
-    print(pairs[pairs.drop(columns="right").sum(axis=1) > 0])
-    if asked.wrong:
-        columns = ["capture", "stream", "scenario", "client_family", "version", "outcome_true", "outcome", "reason"]
-        for row in wrong(both)[columns].to_dict("records"):
-            print(" · ".join(str(value) for value in row.values()))
-        for what, (column, _) in CHECKS.items():
-            for row in checked(both, what)[1]:
-                place = (
-                    f"{row['capture']} {row['stream']:.0f} {row['scenario']} {row['client_family']} {row['version']}"
-                )
-                print(
-                    f"{what}: {place}: {row['failure_side']} {row['failure_mechanism']} {row['alert']} "
-                    f"{row['failure_phase']}, the truth says {row[column]}"
-                )
-
-
 if __name__ == "__main__":
-    main()
+    import lab_page  # which imports this module by its name
+
+    lab_page.main()
