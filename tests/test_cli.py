@@ -149,10 +149,11 @@ def test_table_as_csv_on_standard_output(capsysbinary: pytest.CaptureFixture[byt
 
 
 def test_explain_tells_one_handshake(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--handshake` and `--stream` tell one handshake; the first line is its verdict."""
+    """`--handshake` and `--stream` tell one handshake; the first sentence is its verdict."""
     assert cli.main(["explain", SAMPLE, "--handshake", "3"]) == 0
     by_number = capsys.readouterr().out
-    assert by_number.startswith("Failed: the server sent internal_error (80) after the ClientHello.\n")
+    verdict = "Failed after the ClientHello: the server refused the client; it sent\ninternal_error (80).\n"
+    assert by_number.startswith(verdict)
     stream = re.search(r"tcp\.stream == (\d+)", by_number)
     assert stream is not None
     assert cli.main(["explain", SAMPLE, "--stream", stream[1]]) == 0

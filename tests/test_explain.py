@@ -14,14 +14,46 @@ def tables(row: dict[str, object], *sent: tuple[float, str, str, int], **more: p
     return {"handshakes": rows, "messages": messages(*sent).assign(id=rows["id"].iloc[0]), **more}
 
 
+def first_sentence(row: dict[str, object]) -> str:
+    """What is said of a handshake before anything else."""
+    return explain(0, tables(row)).split("\n\n")[0].replace("\n", " ")
+
+
 def test_the_verdict_comes_first() -> None:
-    """The first line is the outcome and its reason, whatever the outcome."""
+    """The first sentence is the outcome and its reason, whatever the outcome."""
     for row, start in (
-        (failed(), "Failed: the server sent a fatal internal_error after the ClientHello."),
+        (failed(), "Failed after the ClientHello: the server refused the client; it sent a fatal internal_error."),
         (established(), "Established: both sides sent Finished and application data followed."),
         (unknown(), "Unknown: the capture ends before the handshake does."),
     ):
-        assert explain(0, tables(row)).splitlines()[0] == start
+        assert first_sentence(row) == start
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "side", "phase", "start"),
+    [
+        ("alert", "client", "server_certificate", "Failed at the server's certificate: the client refused the server;"),
+        ("hidden_alert", "server", "client_auth", "Failed at client authentication: the server refused the client;"),
+        ("alert", "client", "client_hello", "Failed after the ClientHello: the client gave up on the server;"),
+        ("reset", "server", "finished", "Failed at the Finished: the server hung up on the client;"),
+        ("close", "client", "key_exchange", "Failed in the key exchange: the client hung up on the server;"),
+        ("timeout", "server", "client_hello", "Failed after the ClientHello: the server gave no answer to the client;"),
+        ("timeout", "network", "client_hello", "Failed after the ClientHello: what the client and the server sent was"),
+        ("not_tls", "server", "client_hello", "Failed after the ClientHello: the server spoke no TLS to the client;"),
+        ("alert", "client", None, "Failed at a step that is not known: the client refused the server;"),
+    ],
+)
+def test_a_failure_is_told_by_who_whom_and_where(mechanism: str, side: str, phase: str | None, start: str) -> None:
+    """The first sentence about a failure says at which step, who did what to whom, and then what was seen."""
+    row = failed(failure_mechanism=mechanism, failure_side=side, failure_phase=phase, reason="this was seen")
+    assert first_sentence(row).startswith(start)
+    assert first_sentence(row).endswith("; this was seen.")
+
+
+def test_a_sealed_refusal_is_only_likely() -> None:
+    """Who refused by an alert that is inferred from sizes most likely did."""
+    row = failed(failure_mechanism="hidden_alert", certainty="probable")
+    assert ": the server most likely refused the client; " in first_sentence(row)
 
 
 def test_every_message_has_time_frame_and_sender() -> None:

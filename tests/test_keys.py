@@ -445,7 +445,8 @@ def test_explain_says_in_its_first_sentence_what_keys_showed() -> None:
     at = next(at for at, case in enumerate(truth("situations")) if case["name"] == "no client certificate")
     told = " ".join(with_keys("situations").explain(at).split())
     assert told.startswith(
-        "Failed: the server sent certificate_required (116) after the client's answer to the certificate request"
+        "Failed at client authentication: the server refused the client; it sent certificate_required (116) after the "
+        "client's answer to the certificate request"
     )
     assert "fatal alert certificate_required (116)" in told
     assert "certain:" in told

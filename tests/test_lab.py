@@ -1,12 +1,24 @@
 """Verdicts on the lab's captures, against what both endpoints of every connection said of it."""
 
+import re
+
 import lab_score
+import pandas as pd
 import pytest
 from lab_score import joined
+
+from tlspcap.explain import explain
+from tlspcap.report.words import STEPS
+from tlspcap.tls.verdict import Phase
 
 # The verdict stays open where the server, behind the client's Finished, showed nothing that one can read
 NOTHING_SHOWN = r"the client (closed|reset) the connection behind the client's Finished, before the server showed"
 ALERT_OR_CLOSE = r"behind the client's Finished the server sent one sealed record as short as an alert"
+# What was seen of each way to fail, as far as all sentences about it have it in common
+SEEN = {
+    "alert": "sent", "hidden_alert": "sealed record as short as an alert", "reset": "reset the connection",
+    "close": "closed", "timeout": "s of capture time", "not_tls": "something that is not TLS",
+}  # fmt: skip
 WAYS = pytest.mark.parametrize("keys", [False, True], ids=["keyless", "with keys"])
 
 
@@ -73,3 +85,29 @@ def test_keys_leave_no_alert_without_a_name() -> None:
     both = joined(keys=True)
     assert lab_score.hidden_alerts(both) == 0
     assert not (both["failure_mechanism"] == "hidden_alert").any()
+
+
+@WAYS
+def test_what_is_inferred_is_said_to_be(keys: bool) -> None:
+    """The reason of every verdict that is only probable says that it was inferred, and no other says so."""
+    judged = joined(keys=keys).dropna(subset="certainty")
+    said = judged["reason"].str.contains("inferred", regex=False)
+    silent = judged[said != (judged["certainty"] == "probable")]
+    assert silent.empty, silent["reason"].value_counts().to_string()
+
+
+@WAYS
+def test_explain_says_at_once_who_refused_whom(keys: bool) -> None:
+    """The first sentence about a failure names who ended it, with whom, at which step, and what was seen of it."""
+    both = joined(keys=keys)
+    known = both[(both["outcome_true"] == "failed") & (both["outcome"] == "failed") & both["side"].notna()]
+    sorts = ["scenario", "true_version", "side", "mechanism", "certainty"]
+    for number in known.groupby(sorts, dropna=False, observed=True).head(1).index:
+        row = both.loc[number]
+        sentence = " ".join(explain(number, {"handshakes": both}).split("\n\n")[0].split())
+        other = "client" if row["side"] == "server" else "server"
+        assert re.match(rf"Failed [^:;]+: the {row['side']} [^:;]+ the {other}; .*\.$", sentence), sentence
+        assert pd.isna(row["phase"]) or sentence.startswith(f"Failed {STEPS[Phase(row['phase'])]}: "), sentence
+        assert SEEN[row["failure_mechanism"]] in sentence, sentence
+        assert pd.isna(row["alert"]) or f"it sent {row['alert']} ({row['alert_code']})" in sentence, sentence
+        assert ("inferred" in sentence) == (row["certainty"] == "probable"), sentence

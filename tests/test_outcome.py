@@ -8,7 +8,7 @@ from conversation import ALERT, CHANGE_CIPHER_SPEC, CLIENT, DATA, HANDSHAKE, SER
 from tls_bytes import RANDOM, hello_body, server_body, u16s, vector
 
 from tlspcap.tls import outcome
-from tlspcap.tls.verdict import Completeness, Mechanism, Outcome, Party, Phase
+from tlspcap.tls.verdict import Certainty, Completeness, Mechanism, Outcome, Party, Phase
 
 TLS13_OFFER = (43, vector(1, u16s(0x0304, 0x0303)))
 TLS13_CHOICE = (43, u16s(0x0304))
@@ -268,11 +268,11 @@ CASES: dict[str, tuple[Callable[[], Talk], str, Expected]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_rule_that_fits_gives_its_verdict(case: str) -> None:
-    """Each conversation is judged by the rule that was made for it, with outcome, mechanism, side and phase."""
+    """Each conversation is judged by the rule made for it; the reason says that it is inferred where it is probable."""
     talk, rule, expected = CASES[case]
     verdict = talk().verdict()
     assert (verdict.rule, verdict.outcome, verdict.mechanism, verdict.side, verdict.phase) == (rule, *expected)
-    assert verdict.reason
+    assert ("inferred" in verdict.reason) == (verdict.certainty is Certainty.PROBABLE), verdict.reason
 
 
 def test_every_rule_is_shown_by_a_case() -> None:
@@ -288,6 +288,7 @@ def test_data_both_ways_shows_that_a_lost_finished_was_there() -> None:
     talk.says(CLIENT, record(HANDSHAKE, message(16, b"key")), finished12()).loses(SERVER, 51)
     verdict = talk.says(CLIENT, sealed(100)).says(SERVER, sealed(200)).verdict()
     assert (verdict.rule, verdict.outcome) == ("data_both_ways", Outcome.ESTABLISHED)
+    assert "inferred" in verdict.reason
 
 
 def test_the_timeout_is_a_parameter_of_capture_time() -> None:

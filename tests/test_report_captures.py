@@ -29,7 +29,7 @@ def made(path: Path) -> str:
     assert markdown.render(report)
     assert json.render(report)
     for number in cap.handshakes.index[:3]:
-        first = cap.explain(number).split(":")[0]
+        first = cap.explain(number).replace(":", " ").split()[0]
         assert first.lower() in set(Outcome)
     return terminal.render(report)
 

@@ -12,7 +12,7 @@ from tlspcap.offers import CertificateRequest, hello_of, request_of, row_of
 from tlspcap.report import causes
 from tlspcap.tls.dialogue import NOTHING
 from tlspcap.tls.names import AlertDescription
-from tlspcap.tls.verdict import Completeness, Phase
+from tlspcap.tls.verdict import Certainty, Completeness, Mechanism, Party, Phase
 
 WIDTH = 80
 LABEL = 11  # width of the labels on the left
@@ -86,10 +86,41 @@ def _own(table: pd.DataFrame | None, row: Row) -> pd.DataFrame:
     return pd.DataFrame() if table is None else table[(table["id"] == row["id"]).fillna(False)]
 
 
+# What one side did to the other; a FIN or RST shows that its sender went, not that it refused
+_DEEDS = {
+    Mechanism.ALERT: "refused",
+    Mechanism.HIDDEN_ALERT: "refused",
+    Mechanism.RESET: "hung up on",
+    Mechanism.CLOSE: "hung up on",
+    Mechanism.TIMEOUT: "gave no answer to",
+    Mechanism.NOT_TLS: "spoke no TLS to",
+    Mechanism.VIOLATION: "broke the protocol towards",
+}
+
+
 def _verdict(row: Row) -> str:
-    """Say the outcome and why, as one sentence."""
+    """Say the outcome and why in one sentence; of a failure, who did what to whom, at which step, and what was seen."""
     reason = "the capture gives no reason" if words.missing(row["reason"]) else words.wire(row["reason"], 400)
-    return f"{str(row['outcome']).capitalize()}: {reason.rstrip('.')}."
+    reason = reason.rstrip(".")
+    if words.missing(row["failure_side"]) or words.missing(row["failure_mechanism"]):
+        return f"{str(row['outcome']).capitalize()}: {reason}."
+    step, side = words.step(row["failure_phase"]), str(row["failure_side"])
+    if reason.startswith(f"the {side} "):
+        reason = reason.replace(f"the {side}", "it", 1).removesuffix(f" {step}")
+    return f"Failed {step}: {_who_did_what_to_whom(row)}; {reason}."
+
+
+def _who_did_what_to_whom(row: Row) -> str:
+    """Say as a clause who ended it, and with whom."""
+    if row["failure_side"] == Party.NETWORK:
+        return "what the client and the server sent was lost between them"
+    side, mechanism = row["failure_side"], Mechanism(str(row["failure_mechanism"]))
+    deed = _DEEDS[mechanism]
+    if side == Party.CLIENT and row["failure_phase"] == Phase.CLIENT_HELLO:
+        deed = "gave up on"  # there was nothing yet that it could refuse
+    if mechanism is Mechanism.HIDDEN_ALERT and row["certainty"] == Certainty.PROBABLE:
+        deed = f"most likely {deed}"
+    return f"the {side} {deed} the {Party.SERVER if side == Party.CLIENT else Party.CLIENT}"
 
 
 _CERTAINTY = {

@@ -25,7 +25,10 @@ def greeted_in_clear(seen: Evidence) -> Verdict | None:
     if account.greeting is None or account.server_hello is not None or account.answer or not over or lacking:
         return None
     said = quote(account.greeting.payload)
-    reason = f"the server spoke first, in something that is not TLS, and never answered the ClientHello: {said}"
+    reason = (
+        "the server spoke first, in something that is not TLS, and never answered the ClientHello "
+        f"(inferred to speak no TLS): {said}"
+    )
     return failed(
         "greeted_in_clear", SERVER, Mechanism.NOT_TLS, Phase.CLIENT_HELLO, reason, account.greeting, probable=True
     )

@@ -6,6 +6,8 @@ from tlspcap.tls.phases import phase_of, step_words
 from tlspcap.tls.verdict import Mechanism, Party, Phase, Verdict, failed, unknown
 from tlspcap.transport import Closed, Data
 
+_BY_SILENCE = " (inferred from the silence)"
+
 
 def waited_in_vain(seen: Evidence) -> Verdict | None:
     """The client ended a wait as long as the time-out: it is the silence that failed, not the client."""
@@ -54,7 +56,10 @@ def _closed(rule: str, seen: Evidence, closed: Closed) -> Verdict:
         reason = (
             f"the client {verb} the connection {waited:.1f} s after its ClientHello, which the server had not answered"
         )
-    return failed(rule, seen.closer, mechanism, phase, reason, closed, probable=seen.tls13 and not seen.all_opened)
+    probable = seen.tls13 and not seen.all_opened
+    if probable:
+        reason += " (inferred: what was sent behind the ServerHello is encrypted)"
+    return failed(rule, seen.closer, mechanism, phase, reason, closed, probable=probable)
 
 
 def silence(seen: Evidence) -> Verdict | None:
@@ -86,7 +91,7 @@ def bytes_missing(seen: Evidence) -> Verdict | None:
 
 
 def _timeout(seen: Evidence, side: Party, what: str) -> Verdict:
-    reason = f"{what}: nothing more for {seen.idle / 1e9:.1f} s of capture time"
+    reason = f"{what}: nothing more for {seen.idle / 1e9:.1f} s of capture time{_BY_SILENCE}"
     return failed("silence", side, Mechanism.TIMEOUT, phase_of(seen, side, None), reason, None, probable=True)
 
 
@@ -95,7 +100,8 @@ def _no_answer(rule: str, seen: Evidence, waited: int) -> Verdict:
     last = seen.account.hello_last or seen.account.hello_first
     if seen.acknowledged(CLIENT) < last.offset + len(last.payload):
         return _unacknowledged(rule, seen, CLIENT, "the ClientHello", waited)
-    reason = f"the server acknowledged the ClientHello but never answered it, in {waited / 1e9:.1f} s of capture time"
+    told = f"the server acknowledged the ClientHello but never answered it, in {waited / 1e9:.1f} s of capture time"
+    reason = told + _BY_SILENCE
     return failed(rule, Party.SERVER, Mechanism.TIMEOUT, Phase.CLIENT_HELLO, reason, None, probable=True)
 
 
@@ -108,6 +114,5 @@ def _unacknowledged(rule: str, seen: Evidence, sender: str, what: str, waited: i
     if not seen.account.conversation.side(seen.account.side(sender).number).repeated:
         return unknown("bytes_missing", f"{told}, nor sent again: the capture may lack packets")
     phase = phase_of(seen, Party.NETWORK, None)
-    return failed(
-        rule, Party.NETWORK, Mechanism.TIMEOUT, phase, f"{told}, though it was sent again", None, probable=True
-    )
+    reason = f"{told}, though it was sent again{_BY_SILENCE}"
+    return failed(rule, Party.NETWORK, Mechanism.TIMEOUT, phase, reason, None, probable=True)

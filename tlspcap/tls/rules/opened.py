@@ -26,5 +26,6 @@ def accepted(seen: Evidence) -> Verdict | None:
     what = {"alert": "close_notify", "": "records of its own"}
     name = opened.names[0] if opened and opened.names else ""
     reason = f"the server sent {what.get(name, name)} behind the client's Finished{SHOWN}"
-    certain = seen.flight.opened or seen.flight.exact  # else the Finished itself is told by its size
-    return established("accepted", reason, end.last, Certainty.CERTAIN if certain else Certainty.PROBABLE)
+    if seen.flight.opened or seen.flight.exact:
+        return established("accepted", reason, end.last, Certainty.CERTAIN)
+    return established("accepted", f"{reason} (its place inferred from record sizes)", end.last, Certainty.PROBABLE)

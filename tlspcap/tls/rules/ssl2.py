@@ -25,7 +25,7 @@ def ssl2_finished(seen: Evidence) -> Verdict | None:
         return None
     reason = (
         "the server answered with sealed records that by order and length are SERVER-VERIFY and SERVER-FINISHED, the "
-        "client with its CLIENT-FINISHED (SSL 2.0 seals them without naming them)"
+        "client with its CLIENT-FINISHED (inferred: SSL 2.0 seals them without naming them)"
     )
     last = max(client.last, server.last, key=lambda data: data.frame)
     return established("ssl2_finished", reason, last, Certainty.PROBABLE)

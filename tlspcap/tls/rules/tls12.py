@@ -23,7 +23,10 @@ def last_finished_refused(seen: Evidence) -> Verdict | None:
     client_spoke = account.client.sealed_alerts and alert and account.client.sealed_alerts[0].position < alert.position
     if server_was_last or alert is None or client_spoke or _left_before(seen, alert.data):
         return None
-    reason = "the server answered the client's Finished with a sealed alert and the connection ended without data"
+    reason = (
+        "the server answered the client's Finished with a sealed alert and the connection ended without data, so it "
+        "most likely refused it (inferred from the order)"
+    )
     return failed(
         "last_finished_refused",
         SERVER,
@@ -46,7 +49,8 @@ def both_finished(seen: Evidence) -> Verdict | None:
     only_alerts = (account.client.sealed_alerts or account.server.sealed_alerts) and not answered
     if only_alerts:
         reason = (
-            "both sides sent ChangeCipherSpec and Finished; only a sealed alert followed, taken for the closing one"
+            "both sides sent ChangeCipherSpec and Finished; only a sealed alert followed, inferred to be the closing "
+            "one"
         )
         return established("both_finished", reason, last, Certainty.PROBABLE)
     return established("both_finished", "both sides sent ChangeCipherSpec and Finished", last, Certainty.CERTAIN)
@@ -73,7 +77,9 @@ def data_both_ways(seen: Evidence) -> Verdict | None:
         return None
     if seen.tls13 or not _is_before_tls13(seen):
         return None
-    reason = "a Finished is missing from the capture, but both sides went on to send application data"
+    reason = (
+        "a Finished is missing from the capture, but both sides went on to send application data (inferred from that)"
+    )
     return established("data_both_ways", reason, None, Certainty.PROBABLE)
 
 

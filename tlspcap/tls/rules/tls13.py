@@ -73,8 +73,10 @@ def client_left_in_peace(seen: Evidence) -> Verdict | None:
         "the client sent its Finished and closed in peace; the server acknowledged it and raised no alert before that"
     )
     certain = seen.flight.opened and seen.account.server.finished is not None  # and it asked for no certificate
-    certainty = Certainty.CERTAIN if certain else Certainty.PROBABLE
-    return established("client_left_in_peace", reason, seen.flight.end.last, certainty)
+    if certain:
+        return established("client_left_in_peace", reason, seen.flight.end.last, Certainty.CERTAIN)
+    reason += " (inferred from the order of what was sent)"
+    return established("client_left_in_peace", reason, seen.flight.end.last, Certainty.PROBABLE)
 
 
 def server_left_after_certificate(seen: Evidence) -> Verdict | None:
@@ -90,7 +92,10 @@ def server_left_after_certificate(seen: Evidence) -> Verdict | None:
         "without another record (inferred from record sizes)"
     )
     if seen.flight.opened:
-        reason = f"the client answered the certificate request, and the server {verb} the connection without an alert"
+        reason = (
+            f"the client answered the certificate request, and the server {verb} the connection without an alert, so "
+            "it most likely refused the answer (inferred from the order)"
+        )
     return failed(
         "server_left_after_certificate", SERVER, mechanism, Phase.CLIENT_AUTH, reason, seen.closed, probable=True
     )
