@@ -8,7 +8,7 @@ import lab_score
 import pandas as pd
 from lab_score import CAPTURES, OUTCOMES
 
-from tlspcap.report.words import percent
+from tlspcap.words import percent
 
 WAYS = (False, True)  # keyless, with keys
 

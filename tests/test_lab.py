@@ -8,8 +8,8 @@ import pytest
 from lab_score import joined
 
 from tlspcap.explain import explain
-from tlspcap.report.words import STEPS
 from tlspcap.tls.verdict import Phase
+from tlspcap.words import STEPS
 
 # The verdict stays open where the server, behind the client's Finished, showed nothing that one can read
 NOTHING_SHOWN = r"the client (closed|reset) the connection behind the client's Finished, before the server showed"
