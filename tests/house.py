@@ -24,6 +24,7 @@ ROOMS = {
     "plots": ("plots",),
     "report": ("report", "explain", "export", "offers"),
     "capture": ("capture", "progress"),
+    "extraction": ("extraction",),
     "public": ("__init__",),
     "cli": ("cli", "commands", "__main__"),
 }
@@ -42,7 +43,8 @@ ALLOWED: dict[str, set[str]] = {
     "plots": {"errors", "tls", "tables", "words", "measures"},
     "report": {"errors", "tls", "tables", "words", "measures", "findings", "plots"},
     "capture": {"errors", "wire", "tables", "reading", "words", "measures", "findings", "plots", "report"},
-    "public": {"errors", "tables", "measures", "findings", "plots", "report", "capture"},
+    "extraction": {"errors", "transport", "wire", "tls", "reading", "capture"},
+    "public": {"errors", "tables", "measures", "findings", "plots", "report", "capture", "extraction"},
     "cli": {"errors", "tables", "words", "measures", "findings", "plots", "report", "capture", "public"},
 }
 

@@ -189,7 +189,7 @@ def bad_inputs(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("command", ["report", "table", "explain"])
+@pytest.mark.parametrize("command", ["report", "table", "explain", "extract"])
 def test_input_that_cannot_be_read_is_one_line_and_exit_3(
     command: str, bad_inputs: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -291,7 +291,7 @@ def test_every_option_has_help() -> None:
     """Each command and option says what it is for."""
     parser = cli._parser()
     (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    assert list(commands.choices) == ["report", "table", "explain"]
+    assert list(commands.choices) == ["report", "table", "explain", "extract"]
     for command in commands.choices.values():
         assert all(action.help for action in command._actions)
 

@@ -16,18 +16,21 @@ from tlspcap import errors
 if TYPE_CHECKING:
     from tlspcap import plots
     from tlspcap.capture import Capture, read, scan
+    from tlspcap.extraction.extracting import Extract, extract
     from tlspcap.failures import failure_ratio
     from tlspcap.latency import latency
     from tlspcap.selection import Selection
 
-__all__ = ["Capture", "Selection", "errors", "failure_ratio", "latency", "plots", "read", "scan"]
+__all__ = [
+    "Capture", "Extract", "Selection", "errors", "extract", "failure_ratio", "latency", "plots", "read", "scan",
+]  # fmt: skip
 __version__ = "0.1.0"
 
 # Where each public name is. Pandas takes most of a second to import, so a name is fetched when it is first asked for
 # (PEP 562): `tlspcap --help` answers at once.
 _HOMES = {
     "Capture": "capture", "read": "capture", "scan": "capture", "failure_ratio": "failures", "latency": "latency",
-    "plots": "plots", "Selection": "selection",
+    "plots": "plots", "Selection": "selection", "Extract": "extraction.extracting", "extract": "extraction.extracting",
 }  # fmt: skip
 
 

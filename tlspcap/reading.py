@@ -124,6 +124,11 @@ def _paused_collector() -> Iterator[None]:
             gc.enable()
 
 
+def goes_on(clock: int, start: int | None) -> bool:
+    """Whether a file whose first packet is of time `start` goes on with those before, which end at `clock`."""
+    return start is not None and clock - OVERLAP <= start <= clock + LONGEST_PAUSE
+
+
 class _Reader:
     """Works through capture files and gives every handshake that is over to the builder."""
 
@@ -188,7 +193,7 @@ class _Run:
 
     def goes_on(self, start: int | None) -> bool:
         """Whether a file whose first packet is of that time goes on with this run."""
-        return start is not None and self.flows.clock - OVERLAP <= start <= self.flows.clock + LONGEST_PAUSE
+        return goes_on(self.flows.clock, start)
 
     def next_file(self, name: str, start: int) -> None:
         """Go on with a file."""

@@ -101,12 +101,22 @@ def _job(
     if not timeout > 0:
         raise ArgumentError(f"timeout: {timeout!r} seconds make no sense; give a number above 0")
     names = None if tables is None else tuple(tables)
+    ordered, missing = ordered_captures(source, tolerant)
+    starts = tuple(start for _, start in ordered)
+    captures = tuple(capture for capture, _ in ordered)
+    return Job(captures, starts, round(timeout * SECOND), select, names, chunk_bytes, tolerant), missing
+
+
+def ordered_captures(
+    source: CaptureInput | Iterable[CaptureInput], tolerant: bool
+) -> tuple[list[tuple[CaptureInput, int | None]], list[CaptureError]]:
+    """List the captures behind what a caller gave, in order, each with the time of its first packet where it is known.
+
+    Give with them what is wrong with those that are not even there, where that is tolerated.
+    """
     captures, missing = _found(source) if tolerant else (sources(source), [])
     captures = list({_identity(capture): capture for capture in captures}.values())  # a file given twice is read once
-    ordered = in_order(captures, tolerant)
-    starts = tuple(start for _, start in ordered)
-    captures = [capture for capture, _ in ordered]
-    return Job(tuple(captures), starts, round(timeout * SECOND), select, names, chunk_bytes, tolerant), missing
+    return in_order(captures, tolerant), missing
 
 
 def _with_keys(job: Job, keylog: str | Path | None, embedded_secrets: bool) -> Job:

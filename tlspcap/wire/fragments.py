@@ -40,6 +40,7 @@ class _Datagram:
         self.packets = 0
         self.captured = 0
         self.conflicts = False
+        self.frames: list[int] = []  # packets that carried it, where somebody asks for them
         self._total: int | None = None
         self._parts: list[tuple[int, int, bytes]] = []  # offset, size on the wire, captured bytes; in order
 
@@ -85,13 +86,16 @@ def _differs(fragment: Fragment, offset: int, captured: bytes) -> bool:
 class Fragments:
     """The fragments of a capture, one file or several that go on, that wait to be put together."""
 
-    def __init__(self) -> None:
+    def __init__(self, joined: dict[int, list[int]] | None = None) -> None:
+        """`joined`: filled with the frames of each whole datagram, by the frame that completed it, if it is given."""
         self._waiting: dict[tuple[bytes, bytes, int, int], _Datagram] = {}  # oldest first
         self._bytes = 0
         self._clock = 0
         self._conflicts = 0  # datagrams with fragments that overlap in different bytes
         self._lost = 0  # packets given up on in which TCP may have been
         self._caps: Counter[str] = Counter()
+        self.joined = joined
+        self.base = self.frame = 0  # number of the packet at hand, in two parts, told before it is read
 
     def add(self, fragment: Fragment, time: int) -> Packet | None:
         """Take a fragment; return the content of its datagram if that is whole now."""
@@ -103,8 +107,13 @@ class Fragments:
         self._bytes += datagram.captured - before[0]
         self._conflicts += datagram.conflicts and not before[1]
         whole = datagram.whole()
+        frame = self.base + self.frame
+        if self.joined is not None:
+            datagram.frames += self.joined.get(frame, [frame])  # a fragment may itself have come in several
         if whole is not None:
             self._forget(fragment.key)
+            if self.joined is not None:
+                self.joined[frame] = datagram.frames
         elif datagram.packets >= MOST_FRAGMENTS or fragment.offset + fragment.size > LARGEST_DATAGRAM:
             self._caps[TOO_MANY_PARTS] += datagram.packets >= MOST_FRAGMENTS
             self._lose(fragment.key)

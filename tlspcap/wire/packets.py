@@ -34,6 +34,19 @@ def segments(
     Raises NotACapture where the bytes are of no capture format, CaptureError where the file header is cut short, and,
     at the end, UnknownLinkType where not one packet is of a link type that can be read.
     """
+    for _, found in with_packets(opened, facts, book, fragments=fragments, chunk_bytes=chunk_bytes):
+        yield found
+
+
+def with_packets(
+    opened: Opened,
+    facts: FileFacts,
+    book: AddressBook,
+    *,
+    fragments: Fragments | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Iterator[tuple[Packets, Segments]]:
+    """Read as `segments`, and give with each chunk's segments its packets: all of them, whatever they carry."""
     waiting = Fragments() if fragments is None else fragments
     for packets in reader(opened, facts, chunk_bytes):
         _count(packets, facts)
@@ -41,7 +54,7 @@ def segments(
         if len(rest):
             found = found.merged(rare.segments(packets, rest.tolist(), book, facts, waiting))
         facts.segments += int(np.count_nonzero(found.flags < COUNTED))
-        yield found
+        yield packets, found
     if fragments is None:
         waiting.finish(facts)
     if facts.packets and not facts.links.keys() & KNOWN_LINKS:

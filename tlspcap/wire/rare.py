@@ -70,6 +70,7 @@ def _rows(
     for row in rows:
         start, time = int(packets.start[row]), int(packets.time[row])
         packet = packets.buffer[start : start + int(packets.captured[row])].tobytes()
+        fragments.frame = packets.first_frame + row
         reading = read(packet, int(packets.wire[row]), int(packets.link[row]), fragments, time)
         facts.kinds.update([reading.kind] if reading.kind else [])
         facts.unread.update([reading.unread] if reading.unread else [])

@@ -21,7 +21,7 @@ def in_order(captures: Iterable[CaptureInput], tolerant: bool = False) -> list[t
     Raises CaptureError where a capture cannot be read at all.
     """
     found = list(captures)
-    if len(found) < 2 or not all(_can_be_read_again(capture) for capture in found):
+    if len(found) < 2 or not all(can_be_read_again(capture) for capture in found):
         return [(capture, None) for capture in found]
     started = [(capture, _start(capture, tolerant)) for capture in found]
     return sorted(started, key=lambda item: (item[1] is None, item[1] or 0, natural(_name(item[0]))))
@@ -31,7 +31,8 @@ def _name(capture: CaptureInput) -> str:
     return str(capture) if isinstance(capture, str | Path) else ""
 
 
-def _can_be_read_again(capture: CaptureInput) -> bool:
+def can_be_read_again(capture: CaptureInput) -> bool:
+    """Whether a capture can be read more than once: a regular file, or an open one that can go back."""
     if isinstance(capture, str | Path):
         return str(capture) != "-" and Path(capture).is_file()
     return bool(getattr(capture, "seekable", bool)())
