@@ -41,14 +41,13 @@ def extract(
     *,
     handshakes: pd.DataFrame | Iterable[str],
     output: str | Path | IO[bytes],
-    anonymize: bool = False,
     skip_unreadable: bool = False,
 ) -> Extract:
     """Write the packets of chosen handshakes as a capture of their own; read again, it gives the same rows for them.
 
     Each handshake brings its whole TCP connection, as it was captured: from SYN to FIN, retransmissions, fragments and
     tunnels included, and ICMP errors about it. Key logs inside of a pcapng are secrets and stay out of it.
-    docs/extract.md tells what is written, and what `anonymize` takes out.
+    docs/extract.md tells what is written.
 
     Args:
         source: the captures that the handshakes were read from, as `read` takes them. They are read more than once, so
@@ -56,8 +55,6 @@ def extract(
         handshakes: rows of the handshakes table, or what its column `id` holds of them.
         output: the file to write, a path or an open binary file. A classic pcap where all packets have one link type,
             else pcapng, whatever it is called.
-        anonymize: replace addresses, host names and names in certificates by others, the same ones throughout, and
-            blank whatever is not needed to follow the handshake. Ports, times, sizes and offers stay.
         skip_unreadable: leave out captures that cannot be read at all, as in `read`.
 
     Returns:
@@ -78,8 +75,6 @@ def extract(
     _guard(output, sources)
     rows = _rows(handshakes, sources, skip_unreadable)
     found = survey(walk(sources, tolerant=skip_unreadable), rows)
-    if anonymize:
-        raise ArgumentError("anonymize: not yet")
     packets, container = _as_they_are(walk(sources, tolerant=skip_unreadable), found), _container(found)
     with _opened(output) as file:
         count = write(file, packets, container)
