@@ -10,7 +10,8 @@ import random
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import chromium
 import pki
 from meeting import Met, Table, meet
 from recorder import namespace
-from scenarios import LOOKS, NO_TLS, Scenario, every, settings
+from scenarios import LOOKS, NEW, NO_TLS, SCENARIOS, Scenario, every, settings
 from stacks import STACKS, Stack, features
 
 SEED = 20261121
@@ -30,12 +31,12 @@ def plan(server: Stack, chosen: random.Random) -> Iterator[Meeting]:
     """Choose who meets this server, in which scenario and version; `pin` is who holds the version."""
     assert server.server is not None
     if server.name == "nobody":
-        yield from _without_tls()
+        yield from _without_tls([client for client in STACKS.values() if not client.newcomer])
         return
     for scenario, version in every():  # the same plan whatever is asked for
         able = []
         for client in STACKS.values():
-            if client.name == "nobody":
+            if client.name == "nobody" or client.newcomer:
                 continue
             pins = _pins(client, server, scenario, version)
             if pins:
@@ -45,10 +46,10 @@ def plan(server: Stack, chosen: random.Random) -> Iterator[Meeting]:
             yield client, scenario, version, pin
 
 
-def _without_tls() -> Iterator[Meeting]:
-    """Every client with every peer that is no TLS server."""
+def _without_tls(clients: Iterable[Stack]) -> Iterator[Meeting]:
+    """Clients with every peer that is no TLS server."""
     for scenario in NO_TLS.values():
-        for client in STACKS.values():
+        for client in clients:
             if (
                 client.client
                 and client.name != "nobody"
@@ -57,12 +58,35 @@ def _without_tls() -> Iterator[Meeting]:
                 yield client, scenario, "1.3", "both" if "1.3" not in client.client.lacks else "client"
 
 
-def _looks() -> Iterator[tuple[Stack, Meeting]]:
+def _looks(names: Iterable[str]) -> Iterator[tuple[Stack, Meeting]]:
     """The client that does not mean it, with every scenario of its own, in both versions, at several servers."""
-    for name in LOOKED_AT:
+    for name in names:
         for scenario in LOOKS.values():
             for version in ("1.3", "1.2"):
                 yield STACKS[name], (STACKS["nobody"], scenario, version, "server")
+
+
+COSTLY = frozenset({"long_chain", "aes128", "chacha", "alpn"})  # large, and nothing of a newcomer's own in them
+
+
+def _newcomer(own: Stack, chosen: random.Random) -> Iterator[tuple[Stack, Meeting]]:
+    """One stack as server and as client in every scenario, each time with a partner that it has met least."""
+    met: Counter[tuple[str, str]] = Counter()
+    for scenario, version in every((*SCENARIOS, *NEW)):
+        for role in ("server",) if scenario in NEW else ("server", "client"):
+            able = []
+            for other in STACKS.values():
+                client, server = (other, own) if role == "server" else (own, other)
+                if other.name != "nobody" and (pins := _pins(client, server, scenario, version)):
+                    able.append((other, (server, (client, scenario, version, chosen.choice(pins)))))
+            chosen.shuffle(able)
+            able.sort(key=lambda one: met[role, one[0].name])
+            for other, meeting in able[: 3 if scenario.name == "full" else 1]:
+                met[role, other.name] += 1
+                if scenario.name not in COSTLY:
+                    yield meeting
+    yield from ((STACKS["nobody"], meeting) for meeting in _without_tls([own]))
+    yield from _looks([own.name])
 
 
 def _pins(client: Stack, server: Stack, scenario: Scenario, version: str) -> list[str]:
@@ -88,7 +112,12 @@ def _pins(client: Stack, server: Stack, scenario: Scenario, version: str) -> lis
 def record(name: str, out: Path, only: set[str], clients: set[str]) -> int:
     """Record one server stack with all the clients that were chosen for it, or `lookers` with several servers."""
     chosen = random.Random(f"{SEED} {name}")
-    all_planned = _looks() if name == "lookers" else ((STACKS[name], one) for one in plan(STACKS[name], chosen))
+    if name == "lookers":
+        all_planned = _looks(LOOKED_AT)
+    elif STACKS[name].newcomer:
+        all_planned = _newcomer(STACKS[name], chosen)
+    else:
+        all_planned = ((STACKS[name], one) for one in plan(STACKS[name], chosen))
     planned = [
         (server, one)
         for server, one in all_planned

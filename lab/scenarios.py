@@ -3,7 +3,7 @@
 Settings are those of endpoints/endpoint.h. `{v}` in a setting stands for the version under test.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 Settings = dict[str, str]
@@ -161,6 +161,18 @@ LOOKS = {
     "flight_then_reset": Scenario("flight_then_reset", {"do": "flight_then_reset"}, side="client", cause="a scan"),
 }
 
+# What only some newcomer can do, tried by nobody else.
+NEW = (
+    Scenario(
+        "called_off",
+        {},
+        {"alert": "user_canceled"},
+        side="server",
+        phase="client_hello",
+        cause="called off by the server",
+    ),
+)
+
 
 def settings(scenario: Scenario, version: str, pin: str) -> tuple[Settings, Settings]:
     """Give both sides' settings; `pin` says who holds the version: client, server or both."""
@@ -175,8 +187,8 @@ def settings(scenario: Scenario, version: str, pin: str) -> tuple[Settings, Sett
     return client, server
 
 
-def every() -> Iterator[tuple[Scenario, str]]:
+def every(scenarios: Iterable[Scenario] = SCENARIOS) -> Iterator[tuple[Scenario, str]]:
     """Give every scenario with every version that it is tried in."""
-    for scenario in SCENARIOS:
+    for scenario in scenarios:
         for version in scenario.versions:
             yield scenario, version

@@ -42,6 +42,7 @@ class Stack:
     client: Side | None = None
     server: Side | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    newcomer: bool = False  # recorded after the others, which do not meet it in the captures of their own
 
 
 def features(own: Settings, role: str) -> set[str]:
@@ -144,6 +145,8 @@ JAVA_SERVER_LACKS = frozenset({"ciphers=ccm8", "alert=internal_error", "alert=un
 # Go has no RSA-less TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8, and chooses TLS 1.3's suites itself
 GO_LACKS = frozenset({"ciphers=ccm8"})
 GO_SERVER_LACKS = frozenset({"alert=unrecognized_name", "alert=unrecognized_warning"})
+
+ERLANG_END = str(ENDPOINTS / "erlang_end.escript")
 
 NO_FIRST = frozenset({"first"})
 CURL_LACKS = frozenset({"leave", "first", "again", "alpn", "tickets"})
@@ -325,6 +328,13 @@ STACKS = {
             Side(
                 _python("curl_cffi_end.py", ["module=chrome"], LAB_PYTHON), NO_OLD | CURL_LACKS | {"ciphers", "groups"}
             ),
+        ),
+        Stack(
+            "erlang",
+            _package("erlang-ssl"),
+            Side(uniform("escript", ERLANG_END)),
+            Side(uniform("escript", ERLANG_END), frozenset({"alert=unrecognized_name", "alert=unrecognized_warning"})),
+            newcomer=True,
         ),
         Stack("nobody", lambda: "-", Side(_python("nobody.py")), Side(_python("nobody.py"))),
     )

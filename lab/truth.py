@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import dpkt
-from scenarios import LOOKS, NO_TLS, SCENARIOS, Scenario
+from scenarios import LOOKS, NEW, NO_TLS, SCENARIOS, Scenario
 
-SCENARIO = {scenario.name: scenario for scenario in (*SCENARIOS, *NO_TLS.values(), *LOOKS.values())}
+SCENARIO = {scenario.name: scenario for scenario in (*SCENARIOS, *NO_TLS.values(), *LOOKS.values(), *NEW)}
 ALERTS = {
     10: "unexpected_message", 20: "bad_record_mac", 40: "handshake_failure", 42: "bad_certificate",
     43: "unsupported_certificate", 44: "certificate_revoked", 45: "certificate_expired", 46: "certificate_unknown",
@@ -49,7 +49,7 @@ RESET = r"errno=104|errno=32|[Rr]eset|RESET|pull function|ECONNABORTED|EPIPE|[Bb
 VAGUE = (
     r"SHUTDOWN_WHILE_IN_INIT|SYSCALL|Empty reply|error state on socket|fatal alert"
     r"|parse error on header|handshake failure; -|bad record MAC|BAD_PACKET_LENGTH|Decryption has failed"
-    r"|ERR_SSL_PROTOCOL|ERR_BAD_SSL_CLIENT|VERSION_OR_CIPHER|NAME_ALERT"
+    r"|ERR_SSL_PROTOCOL|ERR_BAD_SSL_CLIENT|VERSION_OR_CIPHER|NAME_ALERT|record_type_mismatch,21"
 )
 AT_HELLO = "no ciphersuites in common|Processing of the ClientHello|not within min/max"  # Mbed TLS names the step
 SILENT = r"[Tt]imed? ?out|TimedOut|ETIMEDOUT|temporarily unavailable|WouldBlock"
@@ -205,6 +205,8 @@ def _ending(account: dict[str, Any]) -> str | None:
     error = str(account.get("error") or "")
     if "hang up" in error or "network socket disconnected" in error:  # Node's words for a FIN, with the code ECONNRESET
         return "close"
+    if error == "closed":  # Erlang's word for a FIN and for a reset
+        return None
     for pattern, mechanism in ((SILENT, "timeout"), (RESET, "reset"), (CLOSED, "close")):
         if re.search(pattern, error):
             return mechanism
@@ -310,18 +312,28 @@ def main() -> None:
     parser.add_argument("captures", type=Path, nargs="?", default=Path(__file__).parent / "captures")
     asked = parser.parse_args()
     asked.captures.mkdir(exist_ok=True)
-    lines: list[str] = []
+    truth = asked.captures / "truth.jsonl"
+    lines: dict[str, str] = {}  # of every capture; those that were not recorded anew stay as they are
+    for line in truth.read_text().splitlines() if truth.exists() else []:
+        name = json.loads(line)["capture"]
+        lines[name] = lines.get(name, "") + line + "\n"
     for raw in sorted(asked.recorded.glob("*.raw.jsonl")):
         name = raw.name.removesuffix(".raw.jsonl")
-        made = [of(row) for line in raw.read_text().splitlines() if has_both_accounts(row := json.loads(line))]
-        keep(raw.with_name(f"{name}.pcap"), asked.captures / f"{name}.pcap", {_ports(row) for row in made})
-        shutil.copy(raw.with_name(f"{name}.keys"), asked.captures / f"{name}.keys")
-        seen, keyed = sent_by_tshark(asked.captures / f"{name}.pcap"), with_keys(asked.captures / f"{name}.pcap")
-        for row in made:
-            row["keys"] = _ports(row) in keyed
-            complete(row, seen.get(_ports(row), []))
-            lines.append(json.dumps(row) + "\n")
-    (asked.captures / "truth.jsonl").write_text("".join(lines))
+        lines[f"{name}.pcap"] = "".join(json.dumps(row) + "\n" for row in brought(raw, asked.captures))
+    truth.write_text("".join(lines[name] for name in sorted(lines)))
+
+
+def brought(raw: Path, captures: Path) -> list[dict[str, Any]]:
+    """Bring one capture and its keys, and give its lines of the truth."""
+    capture = captures / raw.name.replace(".raw.jsonl", ".pcap")
+    made = [of(row) for line in raw.read_text().splitlines() if has_both_accounts(row := json.loads(line))]
+    keep(raw.with_name(capture.name), capture, {_ports(row) for row in made})
+    shutil.copy(raw.with_name(capture.stem + ".keys"), capture.with_suffix(".keys"))
+    seen, keyed = sent_by_tshark(capture), with_keys(capture)
+    for row in made:
+        row["keys"] = _ports(row) in keyed
+        complete(row, seen.get(_ports(row), []))
+    return made
 
 
 def _ports(row: dict[str, Any]) -> tuple[int, int]:
