@@ -1,4 +1,4 @@
-"""Show where the time of a handshake goes: each step of its path run alone, again and again, on a capture's events.
+"""Show where the time of a handshake goes: each step of its path run alone, over and over, on what a capture holds.
 
     python benchmarks/handshakes.py CAPTURE [--times N] [--tables NAME,NAME]
     python benchmarks/handshakes.py CAPTURE --instructions

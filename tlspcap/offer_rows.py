@@ -31,7 +31,7 @@ def offer(account: Account) -> Row:
     if hello is None:
         return _NO_OFFER
     kept = tuple([(code, b"" if code in _OF_ONE_HELLO else content) for code, content in hello.extensions.raw])
-    shape = _offer_of_shape(hello.legacy_version, hello.cipher_suites, kept, hello.key_share_groups)
+    shape = _offer_of_shape((hello.legacy_version, hello.cipher_suites, kept, hello.key_share_groups))
     return {**shape, "sni": hello.server_name}
 
 
@@ -46,16 +46,22 @@ _OF_ONE_HELLO = frozenset((
 ))  # fmt: skip
 
 
-def _size_of_shape(_: int, suites: tuple[int, ...], extensions: tuple[tuple[int, bytes], ...], *shares: object) -> int:
+# Version, suites and extensions of a ClientHello, and the groups of its key shares; version, suite and extensions of a
+# ServerHello: what is the same for all hellos that differ only in random values, keys, tickets and names.
+_Offered = tuple[int, tuple[int, ...], tuple[tuple[int, bytes], ...], tuple[int, ...]]
+_Chosen = tuple[int, int, tuple[tuple[int, bytes], ...]]
+
+
+def _size_of_offer(offered: _Offered) -> int:
+    _, suites, extensions, _ = offered
     return len(suites) + len(extensions) + sum([len(content) for _, content in extensions])
 
 
 # A client sends hellos of one shape; GREASE makes some dozens of it.
-@remembered_up_to(2_048, entries=2_048, size=_size_of_shape)
-def _offer_of_shape(
-    version: int, suites: tuple[int, ...], extensions: tuple[tuple[int, bytes], ...], key_shares: tuple[int, ...]
-) -> Row:
-    """What is the same for all hellos that differ only in random values, keys, tickets and names."""
+@remembered_up_to(2_048, entries=2_048, size=_size_of_offer)
+def _offer_of_shape(offered: _Offered) -> Row:
+    """What the row says of all ClientHellos of one shape."""
+    version, suites, extensions, key_shares = offered
     hello = ClientHello(version, b"", b"", suites, b"", Extensions(extensions))
     return {
         "alpn_offered": texts(hello.alpn),
@@ -76,7 +82,7 @@ def choice(account: Account) -> Row:
         version = None if offered is None else names.version_name(offered)
         return {**_NO_CHOICE, "version": version, "hello_retry": retry}
     kept = tuple([(code, content[: _TOLD.get(code, 0)]) for code, content in hello.extensions.raw])
-    named = _choice_of_shape(hello.legacy_version, hello.cipher_suite, kept)
+    named = _choice_of_shape((hello.legacy_version, hello.cipher_suite, kept))
     row = {**named, "hello_retry": retry, "dh_bits": None, "signature_scheme": None}
     if exchange is not None:
         if exchange.group is not None and not account.is_tls13:
@@ -98,23 +104,25 @@ _TOLD: dict[int, int] = {
 }  # fmt: skip
 
 
-def _size_of_choice(_: int, suite: int, extensions: tuple[tuple[int, bytes], ...]) -> int:
+def _size_of_choice(chosen: _Chosen) -> int:
+    extensions = chosen[2]
     return len(extensions) + sum([len(content) for _, content in extensions])
 
 
 @remembered_up_to(512, entries=4_096, size=_size_of_choice)  # a server makes one of a few choices
-def _choice_of_shape(legacy_version: int, suite: int, extensions: tuple[tuple[int, bytes], ...]) -> Row:
-    """What is the same for all ServerHellos that differ only in random values and keys."""
+def _choice_of_shape(choice: _Chosen) -> Row:
+    """What the row says of all ServerHellos of one shape."""
+    legacy_version, suite, extensions = choice
     hello = ServerHello(legacy_version, b"", b"", suite, 0, Extensions(extensions))
     share, version, alpn = hello.key_share_group, hello.version, hello.alpn
     name = names.version_name(version)
-    chosen = version != names.SSL20 or suite != ssl2.NO_KIND  # in SSL 2.0 the client's next message says it
+    is_known = version != names.SSL20 or suite != ssl2.NO_KIND  # in SSL 2.0 the client's next message says it
     return {
         "negotiated_version": name,
         "version": name,
         "alpn": alpn,
-        "cipher": names.cipher_name(suite) if chosen else None,
-        "cipher_code": suite if chosen else None,
+        "cipher": names.cipher_name(suite) if is_known else None,
+        "cipher_code": suite if is_known else None,
         "group": None if share is None or not names.is_tls13(version) else names.group_name(share),
         "forward_secrecy": forward_secrecy(version, suite, share is None and hello.psk_selected),
         "ja3s": None if version == names.SSL20 else ja3s(hello),

@@ -29,8 +29,16 @@ class Causality:
 
     def passes(self, event: Event) -> bool:
         """Whether an event is in order, as nearly all are: it is noted, and may be worked through at once."""
-        held = self._held
-        if held[0] or held[1] or not self._in_time(event):
+        held, seen = self._held, self._seen
+        if held[0] or held[1]:
+            return False
+        if type(event) is Data:
+            side, _, _, offset, payload, acked, _, _ = event
+            if acked > seen[1 - side] + FIN_TAKES:
+                return False
+            seen[side] = offset + len(payload)
+            return True
+        if not self._in_time(event):
             return False
         self._note(event)
         return True

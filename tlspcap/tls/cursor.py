@@ -48,11 +48,11 @@ class Cursor:
     def u16(self) -> int:
         """Read an uint16."""
         try:
-            (value,) = _U16.unpack_from(self.data, self.offset)
+            value: int = _U16.unpack_from(self.data, self.offset)[0]
         except StructError:
             raise Malformed(self.where, self.offset) from None
         self.offset += 2
-        return int(value)
+        return value
 
     def u24(self) -> int:
         """Read an uint24."""
@@ -84,11 +84,26 @@ class Cursor:
 
     def vector8(self) -> bytes:
         """Read a vector<0..2^8-1>: an uint8 length and that many bytes."""
-        return self.take(self.u8())
+        data, start = self.data, self.offset + 1
+        try:
+            end = start + data[start - 1]
+        except IndexError:
+            raise Malformed(self.where, self.offset) from None
+        return self._vector(start, end)
 
     def vector16(self) -> bytes:
         """Read a vector<0..2^16-1>."""
-        return self.take(self.u16())
+        data, start = self.data, self.offset + 2
+        if start > len(data):
+            raise Malformed(self.where, self.offset)
+        return self._vector(start, start + (data[start - 2] << 8 | data[start - 1]))
+
+    def _vector(self, start: int, end: int) -> bytes:
+        """Read what lies behind a length that has been read."""
+        if end > len(self.data):
+            raise Malformed(self.where, start)
+        self.offset = end
+        return self.data[start:end]
 
     def vector24(self) -> bytes:
         """Read a vector<0..2^24-1>."""

@@ -11,39 +11,30 @@ from typing import TypeVar
 
 from tlspcap.tls.cursor import Cursor, Malformed, u16_values
 from tlspcap.tls.names import ExtensionType as Code
-from tlspcap.tls.names import is_grease
+from tlspcap.tls.names import is_grease, version_rank
 from tlspcap.tls.remembering import remembered
 
-_HEADER = Struct(">HH")
+_unpack = Struct(">HH").unpack_from
 _HOST_NAME = 0  # NameType (RFC 6066 3)
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, init=False, unsafe_hash=True)  # never changed; frozen, it would take twice as long to make
 class Extensions:
     """The extensions of one message in wire order, GREASE included, contents unread (RFC 8446 4.2)."""
 
-    raw: tuple[tuple[int, bytes], ...] = ()
-    _by_type: dict[int, bytes] = field(init=False, repr=False, compare=False)
+    raw: tuple[tuple[int, bytes], ...]
+    _by_type: dict[int, bytes] = field(repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        # of several of one type, which RFC 8446 4.2 forbids, the first counts
-        object.__setattr__(self, "_by_type", dict(reversed(self.raw)))
+    def __init__(self, raw: tuple[tuple[int, bytes], ...] = ()) -> None:
+        self.raw = raw
+        self._by_type = dict(reversed(raw))  # of several of one type, which RFC 8446 4.2 forbids, the first counts
 
     @classmethod
     def parse(cls, block: bytes, where: str) -> "Extensions":
         """Split an extension block (without its own length) into its extensions."""
-        offset, end, found = 0, len(block), []
-        while offset < end:
-            if offset + 4 > end:
-                raise Malformed(where, offset)
-            code, length = _HEADER.unpack_from(block, offset)
-            start, offset = offset + 4, offset + 4 + length
-            if offset > end:
-                raise Malformed(where, start - 2)
-            found.append((code, block[start:offset]))
-        return cls(tuple(found))
+        return cls(tuple(_pairs(block, where)))
 
     @property
     def codes(self) -> tuple[int, ...]:
@@ -70,6 +61,20 @@ class Extensions:
     def malformed(self, readers: dict[int, Callable[[bytes], object]]) -> tuple[int, ...]:
         """Return the types of those extensions that their reader in `readers` cannot read."""
         return tuple(code for code, content in self.raw if code in readers and _fails(readers[code], content))
+
+
+def _pairs(block: bytes, where: str) -> list[tuple[int, bytes]]:
+    """Split a block of entries that are an uint16 and a vector16 each: extensions, key shares."""
+    offset = start = 0
+    last, found = len(block) - 4, []
+    while offset <= last:
+        code, length = _unpack(block, offset)
+        start = offset + 4
+        offset = start + length
+        found.append((code, block[start:offset]))
+    if offset != len(block):
+        raise Malformed(where, offset if offset < len(block) else start - 2)
+    return found
 
 
 def _fails(reader: Callable[[bytes], object], content: bytes) -> bool:
@@ -122,6 +127,13 @@ def offered_versions(content: bytes) -> tuple[int, ...]:
     return u16_values(Cursor(content, "supported_versions").vector8(), "supported_versions")
 
 
+@remembered
+def versions_in_order(content: bytes) -> tuple[int, ...]:
+    """Read a client's supported_versions: the highest first, without GREASE."""
+    return tuple(sorted(without_grease(offered_versions(content)), key=version_rank, reverse=True))
+
+
+@remembered
 def selected_version(content: bytes) -> int:
     """Read a server's supported_versions: the one selected."""
     return Cursor(content, "supported_versions").u16()
@@ -134,10 +146,7 @@ def selected_identity(content: bytes) -> int:
 
 def client_key_shares(content: bytes) -> tuple[tuple[int, int], ...]:
     """Read a client's key_share (RFC 8446 4.2.8): (group, length of its key) in order, GREASE included."""
-    shares, found = Cursor(Cursor(content, "key_share").vector16(), "key_share"), []
-    while not shares.at_end:
-        found.append((shares.u16(), len(shares.vector16())))
-    return tuple(found)
+    return tuple([(group, len(key)) for group, key in _pairs(Cursor(content, "key_share").vector16(), "key_share")])
 
 
 def server_key_share(content: bytes) -> int:
@@ -173,6 +182,13 @@ def u8_list(content: bytes) -> tuple[int, ...]:
 def authorities(content: bytes) -> tuple[bytes, ...]:
     """Read certificate_authorities (RFC 8446 4.2.4): DER names."""
     return Cursor(content, "certificate_authorities").vectors16()
+
+
+@remembered
+def host_name(content: bytes) -> str | None:
+    """Read server_name as text."""
+    name = server_name(content)
+    return None if name is None else text(name)
 
 
 @remembered

@@ -192,6 +192,18 @@ def figures_of(state: State) -> frozenset[int]:
     return frozenset(number for number, _ in state)
 
 
+@lru_cache(maxsize=65_536)  # of the pairs of states that traffic reaches, some hundreds
+def move(side: str, state: State, other: State, message: str) -> tuple[State, State] | None:
+    """Where a message of a side leaves it, and where it leaves the other side; None where it may not come.
+
+    What the server sends decides between figures, so it narrows the client's state too.
+    """
+    after = TABLE.moves.get((side, state, message))
+    if after is None:
+        return None
+    return after, narrow(other, figures_of(after)) if side == SERVER else other
+
+
 @lru_cache(maxsize=1024)
 def cue(state: State, family: str) -> State:
     """Keep the figures of one family: the server's version has decided."""

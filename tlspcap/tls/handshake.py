@@ -40,8 +40,10 @@ MAX_HELD = 6  # bytes of a begun TLS hello held while its kind cannot be told: a
 
 SHORTEST_SEALED_ALERT = 18  # bytes: 2, and a MAC of 16
 LONGEST_FINISHED = 112  # bytes, sealed, without random padding: 16, and IV, MAC and padding of CBC with SHA-384
+ALERT_RECORD = bytes((ALERT, 3))  # what an alert's record begins with in any version
 BEHIND_ALL = 1 << 30  # position of an alert behind what was followed
-FINISHED = names.HandshakeType.FINISHED
+FINISHED = int(names.HandshakeType.FINISHED)
+_new = tuple.__new__  # makes a NamedTuple without the detour through its own __new__
 
 
 class Follower:
@@ -80,23 +82,20 @@ class Follower:
             self._work(ready)
 
     def _work(self, event: Event) -> None:
-        if isinstance(event, Data):
-            self._data(event)
-        elif isinstance(event, Gap):
+        if type(event) is Data:
+            account, half = self.account, self._halves[event.side]
+            if account is None:
+                self._search(half, event)
+            elif self.done:
+                self._late(half, event)
+            else:
+                self._read(account, half, event)
+        elif type(event) is Gap:
             self._gap(event)
-        else:
+        elif type(event) is Closed:
             self._closed(event)
 
     # -- transport events ---------------------------------------------------------------------------------------
-
-    def _data(self, data: Data) -> None:
-        account, half = self.account, self._halves[data.side]
-        if account is None:
-            self._search(half, data)
-        elif self.done:
-            self._late(half, data)
-        else:
-            self._read(account, half, data)
 
     def _read(self, account: Account, half: "_Half", data: Data) -> None:
         if len(account.turns) <= MAX_TURNS:
@@ -156,7 +155,7 @@ class Follower:
             if self.account is None:
                 rest[:1] = self._look(half, rest[0])
             else:
-                self._data(rest.pop(0))
+                self._work(rest.pop(0))
         if self.account is None and self._dialogue.spent:
             self.done = True
 
@@ -210,8 +209,8 @@ class Follower:
     # -- records ------------------------------------------------------------------------------------------------
 
     def _record(self, account: Account, half: "_Half", record: Record) -> None:
-        side, role, kind = half.seen, half.role, record.content_type
-        if len(account.records) >= MAX_RECORDS:
+        side, role, kind, records = half.seen, half.role, record.content_type, account.records
+        if len(records) >= MAX_RECORDS:
             self.done = True
             odd(account, "cap_reached", record.first, f"more than {MAX_RECORDS} records; the rest was not followed")
             return
@@ -221,12 +220,13 @@ class Follower:
         if side.finished is not None or (account.is_tls13 and account.server_hello is not None):
             side.after += 1
         sealed = kind == APPLICATION_DATA or _is_sealed(account, side, record)
-        whole, opening = record, self._opening if sealed else None
-        if opening is not None:
-            record = record._replace(fragment=b"")  # what it holds is read now or never
-        account.records.append(SeenRecord(record, role, sealed))
-        if opening is not None and opening.take(role, whole):
-            return
+        if sealed and self._opening is not None:
+            whole, record = record, record._replace(fragment=b"")  # what it holds is read now or never
+            records.append(SeenRecord(record, role, sealed))
+            if self._opening.take(role, whole):
+                return
+        else:
+            records.append(_new(SeenRecord, (record, role, sealed)))
         if kind == APPLICATION_DATA:
             _sealed_data(account, role, side, record)
         elif sealed:
@@ -270,7 +270,7 @@ class Follower:
 
     def _late(self, half: "_Half", data: Data) -> None:
         """A packet behind what was followed: of it, only an alert that is a whole record counts."""
-        if self.account is not None and self.account.is_ssl2:
+        if ALERT_RECORD not in data.payload or (self.account is not None and self.account.is_ssl2):
             return
         for record in RecordReader().feed(data):
             if record.content_type == ALERT and len(half.seen.sealed_alerts) < MAX_ALERTS:
@@ -311,9 +311,10 @@ def _is_sealed(account: Account, side: SideAccount, record: Record) -> bool:
 
     Length tells only where a gap may hide the ChangeCipherSpec.
     """
-    if record.content_type == ALERT and side.gaps and record.length >= SHORTEST_SEALED_ALERT:
+    kind = record.content_type
+    if kind == ALERT and side.gaps and record.length >= SHORTEST_SEALED_ALERT:
         return True
-    if side.change_cipher_spec is None or account.is_tls13 or record.content_type == CHANGE_CIPHER_SPEC:
+    if side.change_cipher_spec is None or account.is_tls13 or kind == CHANGE_CIPHER_SPEC:
         return False
     return account.suite is None or account.suite.encryption != "NULL"
 
@@ -343,17 +344,19 @@ def _sealed(account: Account, role: str, side: SideAccount, record: Record) -> N
 
 
 def _sealed_data(account: Account, role: str, side: SideAccount, record: Record) -> None:
-    if account.is_tls13 and (account.server_hello is None or (not side.sealed and _is_early(account, role, record))):
+    if not account.is_tls13:
+        if side.application is not None:
+            return
+        side.application, name = record, "application_data"
+    elif account.server_hello is None or (not side.sealed and _is_early(account, role, record)):
         side.early.append(record)
-        name = "application_data" if len(side.early) == 1 else ""
-    elif account.is_tls13:
+        if len(side.early) > 1:
+            return
+        name = "application_data"
+    else:
         side.sealed.append(record)
         name = "sealed"
-    else:
-        name = "application_data" if side.application is None else ""
-        side.application = side.application or record
-    if name:
-        account.messages.append(SeenMessage(record.first, role, name, record.length, record.version))
+    account.messages.append(_new(SeenMessage, (record.pieces[0], role, name, record.length, record.version)))
 
 
 def _is_early(account: Account, role: str, record: Record) -> bool:
@@ -366,7 +369,8 @@ def _is_early(account: Account, role: str, record: Record) -> bool:
 def _change_cipher_spec(account: Account, role: str, side: SideAccount, record: Record) -> None:
     side.rekeyed = side.change_cipher_spec is not None
     side.change_cipher_spec = side.change_cipher_spec or record
-    account.messages.append(SeenMessage(record.first, role, "change_cipher_spec", record.length, record.version))
+    seen = (record.pieces[0], role, "change_cipher_spec", record.length, record.version)
+    account.messages.append(_new(SeenMessage, seen))
     history(account, role, "change_cipher_spec", record.first)
     # In TLS 1.3 it only pleases middleboxes and may come anywhere (RFC 8446 D.4). Behind a Finished it is of a
     # renegotiation.

@@ -1,11 +1,11 @@
-"""ClientHello and ServerHello: one frozen dataclass and one parser each, fields in RFC order."""
+"""ClientHello and ServerHello: one NamedTuple and one parser each, fields in RFC order."""
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tlspcap.tls import extensions as ext
 from tlspcap.tls.cursor import Cursor, u16_values
 from tlspcap.tls.extensions import Extensions
-from tlspcap.tls.names import SSL20, is_grease, version_rank
+from tlspcap.tls.names import SSL20, is_grease
 from tlspcap.tls.names import ExtensionType as Code
 from tlspcap.tls.remembering import remembered
 
@@ -14,6 +14,7 @@ RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e07
 EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF  # RFC 5746 3.3
 LAST_SUITE = 0xFFFF  # cipher kinds of SSL 2.0 have three bytes
 _GREASE_MODES = frozenset(range(0x0B, 0x100, 0x1F))  # RFC 8701 2
+NO_EXTENSIONS = Extensions()
 _DRAFT = 0x7F  # high byte of the versions of TLS 1.3 drafts
 
 
@@ -22,8 +23,7 @@ def _suites(data: bytes) -> tuple[int, ...]:
     return u16_values(data, "cipher_suites")
 
 
-@dataclass(frozen=True, slots=True)
-class ClientHello:
+class ClientHello(NamedTuple):
     """ClientHello (RFC 8446 4.1.2; RFC 5246 7.4.1.2, where extensions may be missing altogether)."""
 
     legacy_version: int
@@ -31,7 +31,7 @@ class ClientHello:
     session_id: bytes
     cipher_suites: tuple[int, ...]  # as sent, GREASE and signalling values included; SSL 2.0's have three bytes
     compression_methods: bytes
-    extensions: Extensions = field(default_factory=Extensions)
+    extensions: Extensions = NO_EXTENSIONS
     trailing: bytes = b""  # bytes after the last field, which no version defines
 
     @classmethod
@@ -46,8 +46,7 @@ class ClientHello:
     @property
     def server_name(self) -> str | None:
         """Host name asked for (RFC 6066 3), as `extensions.text` writes it."""
-        name = self.extensions.read(Code.SERVER_NAME, ext.server_name)
-        return None if name is None else ext.text(name)
+        return self.extensions.read(Code.SERVER_NAME, ext.host_name)
 
     @property
     def alpn(self) -> tuple[str, ...]:
@@ -61,16 +60,17 @@ class ClientHello:
 
         A hello in the form of SSL 2.0 that lists ciphers of SSL 2.0 offers that too (RFC 5246 E.2).
         """
-        offered = self.extensions.read(Code.SUPPORTED_VERSIONS, ext.offered_versions)
+        offered = self.extensions.read(Code.SUPPORTED_VERSIONS, ext.versions_in_order)
         if offered is None:
             old = self.legacy_version != SSL20 and max(self.cipher_suites, default=0) > LAST_SUITE
             return (self.legacy_version, SSL20) if old else (self.legacy_version,)
-        return tuple(sorted(ext.without_grease(offered), key=version_rank, reverse=True))
+        return offered
 
     @property
     def offered_version_max(self) -> int:
         """Highest version offered."""
-        return next(iter(self.offered_versions), self.legacy_version)
+        versions = self.offered_versions
+        return versions[0] if versions else self.legacy_version
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -172,8 +172,7 @@ class ClientHello:
         return self.extensions.malformed(ext.CLIENT_READERS)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerHello:
+class ServerHello(NamedTuple):
     """ServerHello (RFC 8446 4.1.3; RFC 5246 7.4.1.3), or the HelloRetryRequest that has its form."""
 
     legacy_version: int
@@ -181,7 +180,7 @@ class ServerHello:
     session_id: bytes
     cipher_suite: int
     compression_method: int
-    extensions: Extensions = field(default_factory=Extensions)
+    extensions: Extensions = NO_EXTENSIONS
     trailing: bytes = b""
 
     @classmethod

@@ -1,7 +1,6 @@
 """What is kept of each handshake message in the account of its handshake."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tlspcap.tls import figures, ssl2
 from tlspcap.tls.account import CLIENT, SERVER, Account
@@ -114,7 +113,7 @@ def _keep_ssl2_server_hello(account: Account, role: str, message: ssl2.ServerHel
 
 def _keep_client_master_key(account: Account, role: str, message: ssl2.ClientMasterKey, raw: RawMessage) -> None:
     if account.server_hello is not None:
-        account.server_hello = replace(account.server_hello, cipher_suite=message.cipher_kind)
+        account.server_hello = account.server_hello._replace(cipher_suite=message.cipher_kind)
 
 
 _KEEPERS: dict[type, Callable[..., None]] = {

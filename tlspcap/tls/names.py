@@ -124,6 +124,7 @@ def is_tls13(version: int | None) -> bool:
     return version is not None and (version == TLS13 or version >> 8 in (_DRAFT, _FACEBOOK, _EXPERIMENT))
 
 
+@cache
 def version_name(code: int) -> str:
     """Return how a protocol version reads.
 
@@ -244,6 +245,7 @@ def extension_name(code: int) -> str:
     return _name("extension-types.csv", code)
 
 
+@cache
 def handshake_type_name(code: int) -> str:
     """Return the IANA name of a handshake message type.
 
@@ -253,6 +255,7 @@ def handshake_type_name(code: int) -> str:
     return registry("handshake-types.csv").get(code) or _number(code)
 
 
+@cache
 def content_type_name(code: int) -> str:
     """Return the IANA name of a record content type.
 

@@ -16,20 +16,20 @@ HISTORY_LETTERS = {
     "alert": "l", "application_data": "d", "heartbeat": "b",
 }  # fmt: skip
 OTHER_MESSAGE = "z"
+_LETTERS = {CLIENT: {name: letter.upper() for name, letter in HISTORY_LETTERS.items()}, SERVER: HISTORY_LETTERS}
+_OTHERS = {CLIENT: OTHER_MESSAGE.upper(), SERVER: OTHER_MESSAGE}
 
 
 def step(account: Account, role: str, name: str, data: Data) -> None:
     """Move a side along the figures; what they do not allow is noted and moves nothing."""
-    side, other = account.side(role), account.server if role == CLIENT else account.client
-    after = figures.TABLE.moves.get((role, side.state, name))
-    if after is None:
+    side, other = (account.client, account.server) if role == CLIENT else (account.server, account.client)
+    moved = figures.move(role, side.state, other.state, name)
+    if moved is None:
         expected = ", ".join(figures.TABLE.expected[role, side.state]) or "nothing more"
         odd(account, "unexpected_message", data, f"{name} from the {role}; expected: {expected}")
         return
     side.steps.append(name)
-    side.state = after
-    if role == SERVER:
-        other.state = figures.narrow(other.state, figures.figures_of(after))
+    side.state, other.state = moved
 
 
 def odd(account: Account, kind: str, data: Data | Gap, detail: str) -> None:
@@ -45,5 +45,4 @@ def odd(account: Account, kind: str, data: Data | Gap, detail: str) -> None:
 
 def history(account: Account, role: str, name: str, data: Data) -> None:
     """Add a message's letter to the history."""
-    letter = HISTORY_LETTERS.get(name, OTHER_MESSAGE)
-    account.history.append((letter.upper() if role == CLIENT else letter, data.time))
+    account.history.append((_LETTERS[role].get(name) or _OTHERS[role], data.time))

@@ -19,6 +19,7 @@ HEADER_LENGTH = 5
 MAX_LENGTH = 2**14 + 2048  # RFC 5246 6.2.3: the longest TLSCiphertext of any version
 MAX_MESSAGE = 2**21  # a longer handshake message is not joined; RFC 8446 4 would allow 2**24
 _HEADER = Struct(">BHH")
+_unpack = _HEADER.unpack_from
 _OFFSET = attrgetter("offset")
 _new = tuple.__new__
 _CLEAR_TYPES = frozenset((CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, HEARTBEAT, UNTYPED))
@@ -123,8 +124,9 @@ class RecordReader:
             if end - position < HEADER_LENGTH:
                 self._begin_head(data, payload[position:], records)
                 break
-            header = kind, version, length = _HEADER.unpack_from(payload, position)
-            if not plausible(kind, version, length) and not self._goes_on(payload[position:], records):
+            header = kind, version, length = _unpack(payload, position)
+            usual = CHANGE_CIPHER_SPEC <= kind <= HEARTBEAT and version >> 8 == 3 and length <= MAX_LENGTH
+            if not usual and not self._goes_on(payload[position:], records):
                 self._lose(data, payload[position:])
                 break
             start = position + HEADER_LENGTH
@@ -281,15 +283,15 @@ class MessageJoiner:
         self._lost = False
         messages: list[RawMessage] = []
         content, position, end = record.fragment, 0, len(record.fragment)
+        only = record.pieces[0] if len(record.pieces) == 1 else None  # the packet that carries all of it
         while position < end and not self.oversized:
             if not self._held:
                 length = int.from_bytes(content[position + 1 : position + 4]) if end - position >= 4 else -1
                 stop = position + 4 + length
                 if length >= 0 and stop <= end:  # whole inside this record: the usual case
-                    first = _piece_at(record, position)
+                    first, last = only or _piece_at(record, position), only or _piece_at(record, stop - 1)
                     body = content[position + 4 : stop]
-                    last = _piece_at(record, stop - 1)
-                    messages.append(RawMessage(content[position], body, first, last, record.version))
+                    messages.append(_new(RawMessage, (content[position], body, first, last, record.version)))
                     position = stop
                     continue
             position = self._gather(record, position, messages)

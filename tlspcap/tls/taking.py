@@ -9,6 +9,7 @@ from tlspcap.tls.noting import history, odd, step
 from tlspcap.tls.records import RawMessage, Record
 
 MAX_ALERTS = 64  # kept of a handshake
+_new = tuple.__new__  # makes a NamedTuple without the detour through its own __new__
 LEVELS = (1, 2)  # of alerts: warning, fatal; there are no others (RFC 8446 6)
 
 
@@ -19,9 +20,9 @@ def message(account: Account, role: str, raw: RawMessage) -> None:
         read = parse(raw.code, raw.body, account.version, account.suite)
     except Malformed as trouble:
         odd(account, "bad_message", raw.first, f"{name} from the {role} does not parse: {trouble}")
-    if isinstance(read, ServerHello) and read.is_retry:
+    if type(read) is ServerHello and read.is_retry:
         name = "hello_retry_request"
-    account.messages.append(SeenMessage(raw.first, role, name, len(raw.body), raw.version))
+    account.messages.append(_new(SeenMessage, (raw.first, role, name, len(raw.body), raw.version)))
     history(account, role, name, raw.first)
     if account.side(role).finished is not None and not account.is_tls13:
         return  # of a renegotiation, in clear under a NULL cipher: the row is that of the first handshake
