@@ -19,7 +19,7 @@ OF_FINISHED = frozenset((20, 21, 51))  # bad_record_mac, decryption_failed, decr
 AT_CLOSE = frozenset((CLOSE_NOTIFY, 10, 40, 50, 80))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # never changed; frozen, it would take three times as long to make
 class Evidence:
     """One account with what follows from it. Times in ns."""
 
@@ -206,15 +206,18 @@ def evidence(account: Account, clock: int, timeout: int) -> Evidence:
     tls13 = is_tls13(account.version)
     flight = flights.client_flight(account) if tls13 else ClientFlight("none")
     after = tuple(flights.server_records_after(account, flight)) if flight.kind == "finished" else ()
-    sides = ((CLIENT, account.client), (SERVER, account.server))
-    closings = [
-        (_covers_end(account, side.closed.acked, other), side.closed.frame, role)
-        for (role, side), other in zip(sides, (SERVER, CLIENT), strict=True)
-        if side.closed
-    ]
-    closer = min(closings)[2] if closings else ""
+    closer = _closer(account)
     closed = account.side(closer).closed if closer else None
     return Evidence(account, clock, timeout, tls13, flight, after, closed, closer)
+
+
+def _closer(account: Account) -> str:
+    """Who sent the first FIN or RST: who does not acknowledge that of the other side, else who is seen first."""
+    client, server = account.client.closed, account.server.closed
+    if client is None or server is None:
+        return CLIENT if client else SERVER if server else ""
+    of_client = _covers_end(account, client.acked, SERVER), client.frame, CLIENT
+    return min(of_client, (_covers_end(account, server.acked, CLIENT), server.frame, SERVER))[2]
 
 
 def _covers_end(account: Account, acked: int, role: str) -> bool:

@@ -12,7 +12,8 @@ from itertools import takewhile
 from typing import Literal
 
 from tlspcap.tls.account import Account
-from tlspcap.tls.ciphers import Suite, sealed_length
+from tlspcap.tls.ciphers import sealed_length
+from tlspcap.tls.ciphers import suite as suite_of
 from tlspcap.tls.names import TLS13, is_tls13
 from tlspcap.tls.records import ALERT, APPLICATION_DATA, Record
 from tlspcap.transport import UNKNOWN
@@ -44,7 +45,7 @@ class Sizes:
         return length in self.finished or length - PADDING in self.finished
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # never changed; frozen, it would take three times as long to make
 class ClientFlight:
     """The client's answer to the server's flight: what its sizes look like."""
 
@@ -59,11 +60,12 @@ class ClientFlight:
 
 def sizes(account: Account) -> Sizes:
     """The lengths to expect for the suite that the ServerHello chose; the usual ones where it is not known."""
-    return _sizes(account.version, account.suite)
+    return _sizes(account.version, account.suite and account.suite.code)
 
 
 @lru_cache(maxsize=256)
-def _sizes(version: int | None, suite: Suite | None) -> Sizes:
+def _sizes(version: int | None, code: int | None) -> Sizes:
+    suite = None if code is None else suite_of(code)
     overhead = USUAL_OVERHEAD
     hashes: tuple[int, ...] = (32, 48)
     if suite is not None:

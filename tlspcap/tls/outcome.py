@@ -48,9 +48,16 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+# By whether it is TLS 1.3: the rules without those that say nothing of such a handshake, SSL 2.0 apart
+_RULES_FOR = {
+    is_tls13: tuple(rule for rule in RULES if rule.__module__ not in (other.__name__, ssl2.__name__))
+    for is_tls13, other in ((True, tls12), (False, tls13))
+}
+
+
 def judge(seen: Evidence) -> Verdict:
     """Judge one handshake by what was seen of it."""
-    for rule in RULES:
+    for rule in RULES if seen.account.is_ssl2 else _RULES_FOR[seen.tls13]:
         verdict = rule(seen)
         if verdict is not None:
             return verdict

@@ -65,15 +65,17 @@ def _turns(account: Account, stop: int) -> tuple[float, float, float]:
     the side that sent the later one, whose turn it was; where the same side sent both, it is transfer.
     """
     start = account.hello_first.time
-    turns = [turn for turn in account.turns if start <= turn[0] <= stop]
-    turns.sort()
-    if not turns or turns[-1][0] < stop:  # the end was a packet without data: a FIN or an RST
-        turns.append((stop, _closer(account, stop)))
     spent = [0, 0, 0]  # side 0, side 1, transfer
     before, sender = start, account.hello_first.side
-    for time, side in turns:
-        spent[2 if side == sender else side] += time - before
-        before, sender = time, side
+    for time, side in sorted(account.turns):
+        if time > stop:
+            break
+        if time >= start:
+            spent[2 if side == sender else side] += time - before
+            before, sender = time, side
+    if before < stop:  # the end was a packet without data: a FIN or an RST
+        closer = _closer(account, stop)
+        spent[2 if closer == sender else closer] += stop - before
     client = account.client.number
     return spent[client] / MS, spent[1 - client] / MS, spent[2] / MS
 

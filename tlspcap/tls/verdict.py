@@ -63,7 +63,7 @@ class Completeness(StrEnum):
     SNAPLEN = "snaplen"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # never changed; frozen, it would take three times as long to make
 class Verdict:
     """What is said of one handshake: the outcome, how sure, and one sentence that tells why."""
 
