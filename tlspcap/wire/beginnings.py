@@ -28,6 +28,7 @@ from tlspcap.wire.blocks import (
     START,
     SYN,
     TIME,
+    ranges,
 )
 from tlspcap.wire.columns import Bytes, Int64
 from tlspcap.wire.direction import MASK
@@ -77,9 +78,7 @@ def beginnings(block: Int64, buffer: Bytes, lows: Int64, counts: Int64) -> Itera
     The rows of a conversation begin with its first packet.
     """
     counts = np.minimum(counts, LONGEST)
-    before = np.cumsum(counts) - counts
-    rows = np.repeat(lows - before, counts) + np.arange(counts.sum())
-    return _Columns(block[:, rows], counts).beginnings(buffer)
+    return _Columns(block[:, ranges(lows, counts)], counts).beginnings(buffer)
 
 
 class _Columns:

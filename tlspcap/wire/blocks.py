@@ -26,3 +26,9 @@ def block_of(segments: Segments, clock: Int64, numbered: Numbered, rows: Int64) 
         column = beside[name] if name in beside else getattr(segments, name)
         block[line] = column[rows]
     return block
+
+
+def ranges(lows: Int64, counts: Int64) -> Int64:
+    """Return the numbers of all rows of several ranges, one range behind the other."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(lows - before, counts) + np.arange(counts.sum())

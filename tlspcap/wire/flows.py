@@ -15,9 +15,10 @@ import pandas as pd
 
 from tlspcap.transport import FRAME_BITS, FRAME_MASK, Conversation, Endpoint, Event
 from tlspcap.wire.beginnings import Beginning, beginnings
-from tlspcap.wire.blocks import FRAME, LINGER, STREAM, Blocks, block_of
+from tlspcap.wire.blocks import FRAME, LINGER, STREAM, Blocks, block_of, ranges
 from tlspcap.wire.columns import COUNTED, AddressBook, Bytes, Int64, Segments
 from tlspcap.wire.numbering import PORT_BITS, PORT_MASK, Numbered, Numbering
+from tlspcap.wire.settled import tallies, telling_rows
 from tlspcap.wire.streams import Streams
 from tlspcap.wire.undecided import FOLLOWED, OVER, Sample, Undecided
 
@@ -214,6 +215,7 @@ class Flows:
         rows = np.flatnonzero(self._undecided.table["state"][numbered.number] == FOLLOWED)
         rows, groups = _grouped(rows, numbered.number[rows])
         block = block_of(segments, clock, numbered, rows)
+        groups = self._count_settled(groups, block, segments.buffer, replaced)
         ahead = {group.number for group in groups}
         for some in (groups[at : at + TOGETHER] for at in range(0, len(groups), TOGETHER)):
             begun = _begun(some, block, segments.buffer, waited)
@@ -225,6 +227,23 @@ class Flows:
                 yield from self._hand_out(number, waited.get(number, []) + parts, number in replaced, beginning)
             ahead.difference_update(group.number for group in some)
             yield from self._end(self._crowding(ahead))
+
+    def _count_settled(self, groups: list[_Group], block: Int64, buffer: Bytes, replaced: set[int]) -> list[_Group]:
+        """Count the rows of conversations whose consumer is done, where they make no event; return the other groups."""
+        settled = [group for group in groups if self._followed[group.number].settled and group.number not in replaced]
+        if not settled:
+            return groups
+        followed = [self._followed[group.number] for group in settled]
+        _, lows, highs = np.array(settled, dtype=np.int64).T
+        rows = block[:, ranges(lows, highs - lows)]
+        sides = [streams.both_sides() for streams in followed]
+        found = tallies(rows, highs - lows, telling_rows(rows, buffer), sides)
+        counted = set()
+        for (number, low, high), streams, tally in zip(settled, followed, found, strict=True):
+            if streams.absorb(tally):
+                self._place(number, [], block[:, low:high])
+                counted.add(number)
+        return [group for group in groups if group.number not in counted]
 
     def _crowding(self, ahead: set[int]) -> list[int]:
         """Choose conversations to end where too many are followed, none of those that have rows ahead in the chunk.

@@ -12,7 +12,6 @@ from tlspcap.wire.beginnings import Beginning, End
 from tlspcap.wire.blocks import (
     ACK,
     ACKED,
-    CAPTURED,
     CLOCK,
     FIN,
     FLAGS,
@@ -23,8 +22,6 @@ from tlspcap.wire.blocks import (
     NEVER,
     RST,
     SEQ,
-    SIDE,
-    START,
     STREAM,
     SYN,
     TIME,
@@ -33,12 +30,11 @@ from tlspcap.wire.blocks import (
 )
 from tlspcap.wire.columns import Bytes, Int64
 from tlspcap.wire.direction import FAR, MASK, RECENT, RESET_AHEAD, RESET_BEHIND, Direction, Piece
-from tlspcap.wire.hello import alert_segments, is_alert_segment
+from tlspcap.wire.hello import is_alert_segment
+from tlspcap.wire.settled import UNUSUAL, Sides, Tally, tallies, telling_rows
 
-UNUSUAL = FIN | SYN | RST
 SLICE = 64  # rows that become Python numbers at once, so that a conversation that is done stops soon
 BULK = 8_192  # rows of a done conversation that are counted at once
-REGULAR = 1 << 28  # bytes around the highest byte seen within which rows are counted at once
 
 
 class Streams:
@@ -62,7 +58,7 @@ class Streams:
 
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
-        self.sides: tuple[Direction, ...] = ()  # both, once there are rows to take one by one
+        self.sides: Sides = ()  # once there are rows to take one by one
         self.begun: tuple[tuple[int, int, int, list[Data]], ...] = ()  # their origin, next, fin and recent before that
         self.deadline = NEVER  # largest capture time at which a packet still belongs to the conversation
         self.closing = False  # both FINs or a RST were seen
@@ -108,21 +104,23 @@ class Streams:
             _, end.packets, end.sent, end.acknowledged, end.last_time, fin = facts
             end.opened, end.closed = True, "fin" if fin >= 0 else ""
 
-    def _both_sides(self) -> tuple[Direction, Direction]:
-        """Return the sides of the conversation as its beginning left them."""
+    def both_sides(self) -> Sides:
+        """Return the sides of the conversation, at first as its beginning left them."""
+        if self.sides:
+            return self.sides
         sides = Direction(0, self.conversation.opener), Direction(1, self.conversation.other)
         for me, begun in zip(sides, self.begun, strict=False):
             me.origin, me.next, me.fin, me.recent = begun
             me.anchored = True
-        self.begun = ()
+        self.begun, self.sides = (), sides
         return sides
 
     def events(self, blocks: Blocks, ends: bool, beginning: Beginning | None = None) -> Iterator[Event]:
         """Yield what blocks of rows make, then, if the conversation ends with them, what is left of it."""
         if beginning is not None:
             yield from self._begin(beginning)
-        if blocks and not self.sides:
-            self.sides = self._both_sides()
+        if blocks:
+            self.both_sides()
         for block, buffer in blocks:
             at, rows = 0, block.shape[1]
             if self.deadline == NEVER:
@@ -322,52 +320,46 @@ class Streams:
 
     def _glance(self, block: Int64, buffer: Bytes) -> Iterator[Event]:
         """Take rows of a settled conversation: count those that make no event at once, follow the others one by one."""
-        flags = block[FLAGS]
-        telling = np.flatnonzero((flags & UNUSUAL != 0) | alert_segments(buffer, block[START], block[CAPTURED]))
-        if len(telling) * 8 > len(flags) or not self._regular(block):
+        telling = telling_rows(block, buffer)
+        rows = np.flatnonzero(telling).tolist()
+        if len(rows) * 8 > len(telling):
             yield from self._follow(block, buffer.data)
             return
         at = 0
-        for row in telling.tolist():
-            self._absorb(block[:, at:row])
+        for row in [*rows, len(telling)]:
+            between = block[:, at:row]
+            if at < row and not self.absorb(self._tally(between)):
+                yield from self._follow(between, buffer.data)
             closing, at = self.closing, row + 1
             yield from self._follow(block[:, row:at], buffer.data)
             if self.closing and not closing:  # the deadline is near now: look at every row's time
                 yield from self._follow(block[:, at:], buffer.data)
                 return
-        self._absorb(block[:, at:])
 
-    def _regular(self, block: Int64) -> bool:
-        """Whether all rows lie near the bytes seen last, so that it does not matter in which order they are counted."""
-        for me in self.sides:
-            mine, acks = _sent_and_acked(block, me)
-            seq = block[SEQ, mine]
-            if len(mine) and (not me.end.packets or np.any(np.abs(_ahead(seq, me, me.end.sent)) > REGULAR)):
-                return False
-            if len(acks) and (me.origin < 0 or np.any(np.abs(_ahead(acks, me, me.end.acknowledged)) > REGULAR)):
-                return False
-        return not self.opening
+    def _tally(self, block: Int64) -> Tally | None:
+        """Sum up rows none of which is telling."""
+        count = block.shape[1]
+        return tallies(block, np.array([count]), np.zeros(count, dtype=np.bool_), [self.sides])[0]
 
-    def _absorb(self, block: Int64) -> None:
-        """Count regular rows without FIN, SYN, RST or alert at once, exactly as one by one."""
-        if not block.shape[1]:
-            return
-        for me in self.sides:
-            mine, acks = _sent_and_acked(block, me)
-            if len(mine):
-                me.end.packets += len(mine)
-                me.end.last_time = int(block[TIME, mine[-1]])
-                mine = mine[block[LENGTH, mine] > 0]
-                reach = _ahead(block[SEQ, mine], me, me.end.sent) + block[LENGTH, mine]
-                me.end.sent += int(reach.max(initial=0))
-            if len(acks):
-                me.acknowledge(int(acks[np.argmax(_ahead(acks, me, me.end.acknowledged))]))
+    def absorb(self, tally: Tally | None) -> bool:
+        """Count the rows of a tally at once, exactly as one by one; False, and nothing is done, where it cannot be."""
+        if tally is None or self.opening or tally.clock > self.deadline:
+            return False
+        packets, beyond, last_time, acked, latest, frame, time, clock = tally
+        for me, count, more, newest, ack in zip(self.sides, packets, beyond, last_time, acked, strict=True):
+            if count:
+                me.end.packets += count
+                me.end.last_time = newest
+                me.end.sent += more
+            if ack >= 0:
+                me.acknowledge(ack)
         conversation = self.conversation
-        conversation.packets += block.shape[1]
-        conversation.last_time = max(conversation.last_time, int(block[TIME].max()))
-        self.last = block[:, -1].tolist()
+        conversation.packets += packets[0] + packets[1]
+        conversation.last_time = max(conversation.last_time, latest)
+        self.last = frame, time
         if not self.closing:
-            self.deadline = int(block[CLOCK, -1]) + IDLE
+            self.deadline = clock + IDLE
+        return True
 
 
 def _begun(end: End, delivered: list[Data]) -> tuple[int, int, int, list[Data]]:
@@ -376,14 +368,3 @@ def _begun(end: End, delivered: list[Data]) -> tuple[int, int, int, list[Data]]:
     if following < 0:
         following = delivered[-1].offset + len(delivered[-1].payload) if delivered else 0
     return end.origin, following, end.fin, delivered
-
-
-def _sent_and_acked(block: Int64, me: Direction) -> tuple[Int64, Int64]:
-    """Return the rows that a side sent, and the ACK numbers that the other side sent it."""
-    own = block[SIDE] == me.side
-    return np.flatnonzero(own), block[ACKED, ~own & (block[FLAGS] & ACK != 0)]
-
-
-def _ahead(numbers: Int64, me: Direction, offset: int) -> Int64:
-    """Return how far sequence or ACK numbers lie ahead of an offset of a side's stream: `signed32` for a column."""
-    return ((numbers - me.origin - max(offset, 0) + 0x8000_0000) & MASK) - 0x8000_0000
