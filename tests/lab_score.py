@@ -18,9 +18,6 @@ import tlspcap
 CAPTURES = Path(__file__).parent.parent / "lab" / "captures"
 KEY = ["capture", "client_port", "server_port"]
 OUTCOMES = ["established", "failed", "unknown"]
-# Keyless, one verdict on the stack that was recorded after the rules were written (see the lab's README): the client's
-# close_notify behind its Finished is answered in kind before the client is gone, which looks like a sealed refusal.
-KNOWN_WRONG = {("erlang.pcap", 20162, False)}  # capture, client port, with keys
 
 
 def truth(directory: Path) -> pd.DataFrame:

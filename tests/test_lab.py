@@ -43,12 +43,11 @@ def test_the_lab_is_as_large_and_as_mixed_as_it_claims() -> None:
 
 @WAYS
 def test_no_verdict_contradicts_the_endpoints(keys: bool) -> None:
-    """No handshake that failed is called established, and none that succeeded failed, but for what is listed above."""
+    """No handshake that failed is called established, and none that succeeded failed."""
     both = joined(keys=keys)
     false = both[lab_score.verdict_kinds(both).isin(["false established", "false failed"])]
     columns = ["capture", "stream", "scenario", "client_stack", "outcome", "reason"]
-    listed = {(capture, port) for capture, port, keyed in lab_score.KNOWN_WRONG if keyed == keys}
-    assert set(zip(false["capture"], false["client_port"], strict=True)) == listed, false[columns].to_string()
+    assert false.empty, false[columns].to_string()
 
 
 def test_few_verdicts_stay_open() -> None:

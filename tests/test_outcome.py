@@ -195,6 +195,13 @@ CASES: dict[str, tuple[Callable[[], Talk], str, Expected]] = {
         "server_left_after_certificate", failed(Mechanism.RESET, Party.SERVER, Phase.CLIENT_AUTH)),
     "a refusal and a close look alike": (
         lambda: finished13().says(SERVER, sealed(19)).closes(SERVER), "refusal_or_close", UNKNOWN),
+    "the client says goodbye behind its certificate, and the server's answer may be just that": (
+        lambda: finished13(420, 96).says(CLIENT, sealed(19)).says(SERVER, sealed(19)).closes(SERVER),
+        "refusal_or_close", UNKNOWN),
+    "an alert may be padded where the Finished that would show padding is lost": (
+        lambda: Talk().says(CLIENT, hello13()).says(SERVER, server_hello13(), ccs(), sealed(FLIGHT13[0]))
+        .loses(SERVER, 90).says(CLIENT, ccs(), sealed(420, 96, FINISHED)).says(SERVER, sealed(35)).closes(SERVER),
+        "ended_behind_finished", UNKNOWN),
     "the client leaves first, in peace": (
         lambda: finished13().closes(CLIENT).says(SERVER, sealed(19)).closes(SERVER), "client_left_in_peace", OK),
     "the server refuses before any answer": (

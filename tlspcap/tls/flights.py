@@ -177,6 +177,11 @@ def server_pads(account: Account) -> bool:
     return any(length - PADDING in finished and length not in finished for length in lengths)
 
 
+def server_may_pad(account: Account) -> bool:
+    """Whether the server pads its records, or the Finished that would show whether it does may be lost."""
+    return bool(account.server.gaps) or server_pads(account)
+
+
 def exchanged(account: Account) -> bool:
     """Whether the client sent data behind its flight and the server answered it: one application exchange."""
     if account.server.sealed[-1].first.acked < account.client.sealed[1].end:

@@ -22,7 +22,7 @@ def sealed_refusal_by_client(seen: Evidence) -> Verdict | None:
 
 def sealed_refusal_by_server(seen: Evidence) -> Verdict | None:
     """Behind the client's certificate flight the server sends one alert-sized record, and the connection ends."""
-    if not _lone_alert_after(seen) or not seen.client_auth or _client_left_first(seen):
+    if not _lone_alert_after(seen) or not seen.client_auth or _client_left_first(seen) or _client_took_leave(seen):
         return None
     sent, wish = "a certificate", "refused it"
     if seen.flight.auth == "empty":
@@ -40,7 +40,9 @@ def sealed_refusal_by_server(seen: Evidence) -> Verdict | None:
 
 def refusal_or_close(seen: Evidence) -> Verdict | None:
     """One alert-sized record from the server and nothing else: a refusal and an immediate close look alike."""
-    if not _lone_alert_after(seen) or seen.client_auth or _client_left_first(seen):
+    if not _lone_alert_after(seen) or _client_left_first(seen):
+        return None
+    if seen.client_auth and not _client_took_leave(seen):
         return None
     return unknown(
         "refusal_or_close",
@@ -51,7 +53,7 @@ def refusal_or_close(seen: Evidence) -> Verdict | None:
 
 def server_spoke_after(seen: Evidence) -> Verdict | None:
     """Behind the client's Finished the server sent more than an alert: it accepted (RFC 8446 4.4.4, 4.6.1)."""
-    padded = flights.server_pads(seen.account)
+    padded = flights.server_may_pad(seen.account)
     expect = flights.sizes(seen.account)
     unread = [record for record in seen.after if seen.opened(SERVER, record) is None]
     spoken = [record for record in unread if not expect.is_alert(record, padded)]
@@ -172,6 +174,16 @@ def _lone_alert_after(seen: Evidence) -> bool:
     unread = all(seen.opened(SERVER, record) is None for record in seen.after)
     lone = 0 < len(seen.after) <= 2 and unread and all(expect.is_alert(record, padded) for record in seen.after)
     return lone and seen.closed is not None and not seen.answer_broken
+
+
+def _client_took_leave(seen: Evidence) -> bool:
+    """Behind its Finished the client sent a record as short as a close_notify, and the server's alert may answer it.
+
+    Not so where it asked for something first: a server that had accepted it would have answered that.
+    """
+    behind = seen.account.client.sealed[seen.flight.index + 1 :]
+    farewell = bool(behind) and flights.sizes(seen.account).is_alert(behind[0], padded=True)
+    return farewell and behind[0].end <= seen.after[0].first.acked
 
 
 def _client_left_first(seen: Evidence) -> bool:
