@@ -27,6 +27,11 @@ class Causality:
         self._seen = [0, 0]  # offset up to which each side's bytes have come
         self._held: tuple[list[Event], list[Event]] = ([], [])
 
+    @property
+    def waits(self) -> bool:
+        """Whether any event is held back."""
+        return bool(self._held[0] or self._held[1])
+
     def passes(self, event: Event) -> bool:
         """Whether an event is in order, as nearly all are: it is noted, and may be worked through at once."""
         held, seen = self._held, self._seen

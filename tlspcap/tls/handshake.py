@@ -70,8 +70,8 @@ class Follower:
 
     def take(self, event: Event) -> None:
         """Take one event; it may have to wait for others."""
-        if self._order.passes(event):
-            self._work(event)
+        if (self.done and not self._order.waits) or self._order.passes(event):
+            self._work(event)  # behind the end, what one side does is no matter of the other
         else:
             for ready in self._order.take(event):
                 self._work(ready)
@@ -98,9 +98,10 @@ class Follower:
     # -- transport events ---------------------------------------------------------------------------------------
 
     def _read(self, account: Account, half: "_Half", data: Data) -> None:
-        if len(account.turns) <= MAX_TURNS:
-            account.turns.append((data.time, data.side))
-            if len(account.turns) > MAX_TURNS:
+        turns = account.turns
+        if len(turns) <= MAX_TURNS:
+            turns.append((data.time, data.side))
+            if len(turns) > MAX_TURNS:
                 odd(account, "cap_reached", data, f"more than {MAX_TURNS} packets with data; the rest is not timed")
         if account.answer is None and half.role == SERVER and account.hello_last is not None:
             account.answer = data
@@ -219,7 +220,10 @@ class Follower:
             return
         if side.finished is not None or (account.is_tls13 and account.server_hello is not None):
             side.after += 1
-        sealed = kind == APPLICATION_DATA or _is_sealed(account, side, record)
+        if kind == APPLICATION_DATA:
+            sealed = True
+        else:  # in clear at first, but for alerts behind a gap, perhaps
+            sealed = (side.change_cipher_spec is not None or kind == ALERT) and _is_sealed(account, side, record)
         if sealed and self._opening is not None:
             whole, record = record, record._replace(fragment=b"")  # what it holds is read now or never
             records.append(SeenRecord(record, role, sealed))
@@ -277,6 +281,9 @@ class Follower:
                 half.seen.sealed_alerts.append(SeenAlert(record.first, half.role, None, None, BEHIND_ALL))
 
 
+_NOBODY = SideAccount(0)  # stands for a side's account before there is one; nothing is written to it
+
+
 class _Half:
     """What is at hand of one side while it is followed."""
 
@@ -284,7 +291,7 @@ class _Half:
 
     def __init__(self) -> None:
         self.role = ""
-        self.seen = SideAccount(0)  # its place in the account, once there is one
+        self.seen = _NOBODY  # its place in the account, once there is one
         self.reader = RecordReader()
         self.joiner = MessageJoiner()
         self.held: list[Data] = []  # payloads too short to tell whether they begin a hello

@@ -124,7 +124,7 @@ class RecordReader:
             if end - position < HEADER_LENGTH:
                 self._begin_head(data, payload[position:], records)
                 break
-            header = kind, version, length = _unpack(payload, position)
+            kind, version, length = _unpack(payload, position)
             usual = CHANGE_CIPHER_SPEC <= kind <= HEARTBEAT and version >> 8 == 3 and length <= MAX_LENGTH
             if not usual and not self._goes_on(payload[position:], records):
                 self._lose(data, payload[position:])
@@ -132,7 +132,7 @@ class RecordReader:
             start = position + HEADER_LENGTH
             position = start + length
             if position > end:
-                self._begin(data, header, payload[start:])
+                self._begin(data, (kind, version, length), payload[start:])
             else:
                 fragment = b"" if kind == APPLICATION_DATA and not self.keeps else payload[start:position]
                 # most records come this way: a tuple made without the detour through Record's own __new__
