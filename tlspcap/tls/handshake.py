@@ -220,10 +220,9 @@ class Follower:
             return
         if side.finished is not None or (account.is_tls13 and account.server_hello is not None):
             side.after += 1
-        if kind == APPLICATION_DATA:
-            sealed = True
-        else:  # in clear at first, but for alerts behind a gap, perhaps
-            sealed = (side.change_cipher_spec is not None or kind == ALERT) and _is_sealed(account, side, record)
+        sealed = kind == APPLICATION_DATA or (
+            (side.change_cipher_spec is not None or kind == ALERT) and _is_sealed(account, side, record)
+        )
         if sealed and self._opening is not None:
             whole, record = record, record._replace(fragment=b"")  # what it holds is read now or never
             records.append(SeenRecord(record, role, sealed))

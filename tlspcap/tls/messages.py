@@ -14,6 +14,7 @@ from tlspcap.tls.extensions import Extensions
 from tlspcap.tls.hellos import ClientHello, ServerHello
 from tlspcap.tls.names import TLS12, HandshakeType, is_tls13
 from tlspcap.tls.names import ExtensionType as Code
+from tlspcap.tls.remembering import remembered_up_to
 
 __all__ = [
     "Certificate", "CertificateRequest", "CertificateStatus", "CertificateVerify", "ClientHello", "ClientKeyExchange",
@@ -209,6 +210,7 @@ def _certificate_tls13(body: bytes) -> Certificate:
     return Certificate(context, tuple(certificates), tuple(extensions))
 
 
+@remembered_up_to(16_384, entries=256, size=len)  # the same few chains come again and again
 def _certificate_tls12(body: bytes) -> Certificate:
     entries, certificates = Cursor(Cursor(body, "certificate").vector24(), "certificate_list"), []
     if entries.data[:1] == bytes([_SEQUENCE]):  # a key where a length should be: 0x30…: 3 MB would be no certificate

@@ -22,6 +22,7 @@ _HEADER = Struct(">BHH")
 _unpack = _HEADER.unpack_from
 _OFFSET = attrgetter("offset")
 _new = tuple.__new__
+_USUAL_TYPES = frozenset(range(CHANGE_CIPHER_SPEC, HEARTBEAT + 1))
 _CLEAR_TYPES = frozenset((CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, HEARTBEAT, UNTYPED))
 
 
@@ -125,7 +126,7 @@ class RecordReader:
                 self._begin_head(data, payload[position:], records)
                 break
             kind, version, length = _unpack(payload, position)
-            usual = CHANGE_CIPHER_SPEC <= kind <= HEARTBEAT and version >> 8 == 3 and length <= MAX_LENGTH
+            usual = version >> 8 == 3 and kind in _USUAL_TYPES and length <= MAX_LENGTH  # as `plausible`, in place
             if not usual and not self._goes_on(payload[position:], records):
                 self._lose(data, payload[position:])
                 break
@@ -275,23 +276,31 @@ class MessageJoiner:
 
     def feed(self, record: Record) -> list[RawMessage]:
         """Return the messages that a record completes; a damaged record drops what was begun."""
-        if record.fragment is None or self.oversized:
+        pieces, _, version, _, content, _ = record
+        if content is None or self.oversized:
             self.lose()
             return []
-        if self._lost and not _begins_with_message(record.fragment):
+        if self._lost and not _begins_with_message(content):
             return []
         self._lost = False
+        if not self._held and int.from_bytes(content[1:4]) == len(content) - 4:  # one message, and all of it: the rule
+            first, last = _piece_at(record, 0), pieces[-1]
+            return [_new(RawMessage, (content[0], content[4:], first, last, version))]
+        return self._join(record, content)
+
+    def _join(self, record: Record, content: bytes) -> list[RawMessage]:
+        """Return the messages that a record completes, where it is not just one."""
         messages: list[RawMessage] = []
-        content, position, end = record.fragment, 0, len(record.fragment)
-        only = record.pieces[0] if len(record.pieces) == 1 else None  # the packet that carries all of it
+        position, end = 0, len(content)
         while position < end and not self.oversized:
             if not self._held:
                 length = int.from_bytes(content[position + 1 : position + 4]) if end - position >= 4 else -1
                 stop = position + 4 + length
                 if length >= 0 and stop <= end:  # whole inside this record: the usual case
-                    first, last = only or _piece_at(record, position), only or _piece_at(record, stop - 1)
+                    first = _piece_at(record, position)
                     body = content[position + 4 : stop]
-                    messages.append(_new(RawMessage, (content[position], body, first, last, record.version)))
+                    last = _piece_at(record, stop - 1)
+                    messages.append(RawMessage(content[position], body, first, last, record.version))
                     position = stop
                     continue
             position = self._gather(record, position, messages)

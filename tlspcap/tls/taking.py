@@ -15,18 +15,19 @@ LEVELS = (1, 2)  # of alerts: warning, fatal; there are no others (RFC 8446 6)
 
 def message(account: Account, role: str, raw: RawMessage) -> None:
     """Read a handshake message, and write down what it tells."""
-    name, read = names.handshake_type_name(raw.code), None
+    code, body, first, _, version = raw
+    name, read = names.handshake_type_name(code), None
     try:
-        read = parse(raw.code, raw.body, account.version, account.suite)
+        read = parse(code, body, account.version, account.suite)
     except Malformed as trouble:
-        odd(account, "bad_message", raw.first, f"{name} from the {role} does not parse: {trouble}")
+        odd(account, "bad_message", first, f"{name} from the {role} does not parse: {trouble}")
     if type(read) is ServerHello and read.is_retry:
         name = "hello_retry_request"
-    account.messages.append(_new(SeenMessage, (raw.first, role, name, len(raw.body), raw.version)))
-    history(account, role, name, raw.first)
+    account.messages.append(_new(SeenMessage, (first, role, name, len(body), version)))
+    history(account, role, name, first)
     if account.side(role).finished is not None and not account.is_tls13:
         return  # of a renegotiation, in clear under a NULL cipher: the row is that of the first handshake
-    step(account, role, name, raw.first)
+    step(account, role, name, first)
     if read is not None:
         keep(account, role, read, raw)
 
