@@ -80,6 +80,9 @@ BOUNDS = (
         "no hello is looked for",
     ),
     Bound("tls.dialogue.MAX_PACKETS", "packets of them", "no hello is looked for"),
+    Bound("tls.remembering.ENTRIES", "lists of each kind in hellos that are remembered", "they are read again"),
+    Bound("tls.remembering.LONGEST", "items of a list that is remembered", "it is read each time"),
+    Bound("tls.messages.CHAINS", "chains of certificates remembered as they were sent", "they are read again"),
     Bound("tls.records.MAX_MESSAGE", "bytes of a handshake message in several records", "it is passed over", NOTE),
     Bound("tls.handshake.MAX_RECORDS", "records of a handshake", "the rest is not followed", NOTE),
     Bound(

@@ -26,6 +26,7 @@ __all__ = [
 _EXPLICIT_PRIME, _EXPLICIT_CHAR2, _NAMED_CURVE = 1, 2, 3  # ECCurveType (RFC 8422 5.4)
 _EXPLICIT_GROUPS = {_EXPLICIT_PRIME: 0xFF01, _EXPLICIT_CHAR2: 0xFF02}  # their codes as supported groups
 _OCSP_MULTI = 2  # CertificateStatusType (RFC 6961 2.2)
+CHAINS = 256  # remembered as they were sent
 _SEQUENCE = 0x30  # DER tag with which certificates and SubjectPublicKeyInfo begin
 
 
@@ -210,7 +211,7 @@ def _certificate_tls13(body: bytes) -> Certificate:
     return Certificate(context, tuple(certificates), tuple(extensions))
 
 
-@remembered_up_to(16_384, entries=256, size=len)  # the same few chains come again and again
+@remembered_up_to(16_384, entries=CHAINS, size=len)  # the same few chains come again and again
 def _certificate_tls12(body: bytes) -> Certificate:
     entries, certificates = Cursor(Cursor(body, "certificate").vector24(), "certificate_list"), []
     if entries.data[:1] == bytes([_SEQUENCE]):  # a key where a length should be: 0x30…: 3 MB would be no certificate
