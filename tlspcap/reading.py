@@ -30,6 +30,7 @@ from tlspcap.wire.columns import AddressBook, FileFacts, Segments
 from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, Opened, open_capture
 from tlspcap.wire.flows import Flows
 from tlspcap.wire.fragments import Fragments
+from tlspcap.wire.team import Team
 from tlspcap.wire.undecided import Sample
 
 DIGEST_SEGMENTS = 1  # the first segment of a file stands for it in ids; more would differ where a file is cut short
@@ -90,20 +91,23 @@ class Partial:
             write_notes(self.builder, file)
 
 
-def work(job: Job, size: int | None = None, progress: Progress | None = None) -> Iterator[Partial]:
+def work(
+    job: Job, size: int | None = None, progress: Progress | None = None, team: Team | None = None
+) -> Iterator[Partial | None]:
     """Do a job; give a piece whenever some `size` handshakes or MAX_PIECE rows are gathered, and a last one.
 
-    With `size` None all is one piece.
+    With `size` None all is one piece. Behind a chunk that completes none, give None, so that the caller can look after
+    other things. With a `team`, what is the same for all shares of the job is done by all together.
 
     Raises CaptureError where a file could not be read at all.
     """
-    reader = _Reader(job, progress)
+    reader = _Reader(job, progress, team)
     with _paused_collector():
         for capture, start in zip(job.captures, job.starts, strict=True):
             try:
                 for _ in reader.chunks(capture, start):
-                    if size is not None and (len(reader.builder) >= size or reader.builder.rows >= MAX_PIECE):
-                        yield Partial(reader.renew())
+                    full = size is not None and (len(reader.builder) >= size or reader.builder.rows >= MAX_PIECE)
+                    yield Partial(reader.renew()) if full else None
             except CaptureError as error:
                 if not job.tolerant:
                     raise
@@ -132,12 +136,13 @@ def goes_on(clock: int, start: int | None) -> bool:
 class _Reader:
     """Works through capture files and gives every handshake that is over to the builder."""
 
-    def __init__(self, job: Job, progress: Progress | None) -> None:
+    def __init__(self, job: Job, progress: Progress | None, team: Team | None) -> None:
         self.builder = Builder(job.tables)
         self.files: list[FileReading] = []
         self.unreadable: list[CaptureError] = []
         self._job = job
         self._progress = progress
+        self._team = team
         self._run: _Run | None = None
 
     def renew(self) -> Builder:
@@ -149,7 +154,7 @@ class _Reader:
         """Read one file, whose first packet is of that time if it is known; stop for the caller behind every chunk."""
         with open_capture(capture) as opened:
             run, facts = self._run_for(opened.name, start), FileFacts(opened.name)
-            for _ in run.read(opened, facts, self._progress):
+            for _ in run.read(opened, facts, self._progress, self._team):
                 yield
             run.facts[-1] = facts
 
@@ -203,10 +208,10 @@ class _Run:
         self.facts.append(None)
         self._identities.append(_Identity())
 
-    def read(self, opened: Opened, facts: FileFacts, progress: Progress | None) -> Iterator[None]:
+    def read(self, opened: Opened, facts: FileFacts, progress: Progress | None, team: Team | None) -> Iterator[None]:
         """Read the present file; stop for the caller behind every chunk."""
-        told, chunk_bytes = 0, self._job.chunk_bytes
-        found = packets.segments(opened, facts, self._book, fragments=self._fragments, chunk_bytes=chunk_bytes)
+        told, chunk_bytes, waiting = 0, self._job.chunk_bytes, self._fragments
+        found = packets.segments(opened, facts, self._book, fragments=waiting, chunk_bytes=chunk_bytes, team=team)
         for segments in found:
             self._identities[-1].take(segments)
             self._learn(facts)

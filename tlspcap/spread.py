@@ -1,8 +1,9 @@
-"""One reading over several processes: each scans the whole capture, but follows only its share of the conversations.
+"""One reading over several processes: they scan the capture together, and each follows its share of conversations.
 
-Scanning is columnar and cheap; following handshakes in Python is what takes the time, and conversations know nothing
-of each other. So nothing has to be cut or stitched, and the tables are equal however many processes there are: every
-process numbers all conversations alike and takes those whose number is its own modulo the number of processes.
+Each finds the columns of its pieces of the file, for all of them (`wire.team`). Conversations know nothing of each
+other, so nothing has to be cut or stitched, and the tables are equal however many processes there are: every process
+sees all segments in the same order, numbers all conversations alike, and takes those whose number is its own modulo
+the number of processes.
 
 Workers are Python processes that run `main` and are spoken to through their pipes, in pickles of our own making:
 unlike `multiprocessing`, that asks nothing of the caller's script and copies nothing of its memory.
@@ -13,10 +14,12 @@ import pickle
 import select as selecting
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 
@@ -26,6 +29,7 @@ from tlspcap.selection import Selection
 from tlspcap.wire.columns import FileFacts
 from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, sources
 from tlspcap.wire.rotation import in_order
+from tlspcap.wire.team import Seat, Team, seats
 
 SECOND = 1_000_000_000
 WORTH_SPREADING = 64 << 20  # bytes of capture; starting a process takes as long as reading some 20 MB
@@ -175,17 +179,24 @@ def _size(capture: CaptureInput) -> int | None:
 def _pieces(job: Job, count: int, rows: int | None, progress: Progress | None) -> Iterator[Partial]:
     """Do one share here and the others in workers; give the pieces as they come, the files with the last one.
 
-    A worker whose piece is not fetched yet waits: no more than a piece of each process is ever in memory.
+    A worker whose piece is not fetched yet waits, unless this process waits for it: no more than a piece or two of
+    each process are ever in memory.
     """
+    if count == 1:
+        yield from filter(None, work(job, rows, progress))
+        return
     shares = [replace(job, share=(index, count)) for index in range(count)]
-    workers = [_Worker(share, rows) for share in shares[1:]]
+    own_seat, *others = seats(count, job.chunk_bytes)
+    workers = [_Worker(share, rows, seat) for share, seat in zip(shares[1:], others, strict=True)]
+    team = Team(own_seat)
+    team.meanwhile = partial(_wait, workers)
     try:
         last = None
-        for own in work(shares[0], rows, progress):
+        for own in work(shares[0], rows, progress, team):
             yield from _ready(workers)
-            if own.last:
+            if own is not None and own.last:
                 last = own
-            else:
+            elif own is not None:
                 yield own
         assert last is not None, "work ends with the piece that holds the files"
         for worker in workers:
@@ -198,42 +209,62 @@ def _pieces(job: Job, count: int, rows: int | None, progress: Progress | None) -
     finally:
         for worker in workers:
             worker.stop()
+        team.close()
+
+
+def _wait(workers: "list[_Worker]", sockets: list[Any]) -> list[Any]:
+    """Wait until some of the sockets can be read; take the pieces of workers that wait to hand one over."""
+    while True:
+        pipes = {worker.pipe: worker for worker in workers if worker.last is None}
+        ready = selecting.select([*sockets, *pipes], [], [])[0]
+        for pipe in pipes.keys() & ready:
+            pipes[pipe].take()
+        if found := [socket for socket in ready if socket in sockets]:
+            return found
 
 
 def _ready(workers: "list[_Worker]") -> Iterator[Partial]:
     """The pieces that workers wait to hand over, but for their last ones."""
     for worker in workers:
         while worker.last is None and selecting.select([worker.pipe], [], [], 0)[0]:
-            piece = worker.fetch()
-            if not piece.last:
-                yield piece
+            worker.take()
+        yield from worker.taken()
 
 
 class _Worker:
     """A process that does one share."""
 
-    def __init__(self, job: Job, rows: int | None) -> None:
+    def __init__(self, job: Job, rows: int | None, seat: Seat) -> None:
         # The packages that the caller has, and no other: not those that lie in the current folder (-P)
         path = [str(Path(__file__).parents[1]), *(folder for folder in sys.path if folder)]
         program = f"import sys; sys.path[:] = {path!r}; from tlspcap.spread import main; main()"
         command = [sys.executable, "-P", "-c", program]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        pipe, files = subprocess.PIPE, seat.files()
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, pass_fds=files)
+        for socket in seat.peers.values():  # the process has them now
+            os.close(socket)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self.pipe = self._process.stdout
         self.last: Partial | None = None  # the piece that holds the files, once it came
-        with self._process.stdin as pipe:
-            pipe.write(pickle.dumps((job, rows)))
+        self._taken = deque[Partial]()  # the others that came and are not handed on
+        with self._process.stdin as stdin:
+            stdin.write(pickle.dumps((job, rows, seat)))
 
     def pieces(self) -> Iterator[Partial]:
-        """The pieces that were not fetched yet, the last one included."""
+        """The pieces that were not handed on yet, the last one included."""
+        yield from self.taken()
         while self.last is None:
-            piece = self.fetch()
-            if not piece.last:
-                yield piece
+            self.take()
+            yield from self.taken()
         yield self.last
 
-    def fetch(self) -> Partial:
+    def taken(self) -> Iterator[Partial]:
+        """Hand on the pieces that came, but for the last one."""
+        while self._taken:
+            yield self._taken.popleft()
+
+    def take(self) -> None:
         """Wait for the next piece. Raises the error that ended the worker."""
         try:
             piece = pickle.load(self.pipe)
@@ -245,7 +276,8 @@ class _Worker:
         assert isinstance(piece, Partial)
         if piece.last:
             self.last = piece
-        return piece
+        else:
+            self._taken.append(piece)
 
     def stop(self) -> None:
         """End the process, if it has not ended by itself."""
@@ -257,9 +289,9 @@ class _Worker:
 
 def main() -> None:
     """Do the share that standard input describes and write what it gathers, piece by piece, to standard output."""
-    job, rows = pickle.load(sys.stdin.buffer)
+    job, rows, seat = pickle.load(sys.stdin.buffer)
     try:
-        for piece in work(job, rows):
+        for piece in filter(None, work(job, rows, team=Team(seat))):
             _hand_over(piece)
     except TlspcapError as error:
         _hand_over(error)

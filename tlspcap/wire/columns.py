@@ -38,6 +38,7 @@ COUNTED = 0x1000  # it counts for numbering alone
 MUTE = 0x2000  # and tells the initial number of no side, but for a SYN-ACK that changes a known one
 NO_INTERFACE = "packet of an interface that is not described"
 
+
 def gather(buffer: Bytes, offsets: Int64, record: np.dtype[Any]) -> npt.NDArray[Any]:
     """Copy the record that begins at each offset out of a buffer: one row per offset, fields as `record` names them."""
     anywhere: npt.NDArray[Any] = np.ndarray(len(buffer) - record.itemsize + 1, f"V{record.itemsize}", buffer, 0, (1,))
@@ -98,22 +99,22 @@ class Segments:
     @classmethod
     def from_rows(cls, buffer: Bytes, rows: Iterable[tuple[int, ...]]) -> Self:
         """Build the columns from tuples in the order of the fields behind `buffer`."""
-        table = np.array(list(rows), dtype=np.int64).reshape(-1, len(_COLUMNS))
-        columns: list[Any] = [table[:, at].astype(dtype) for at, dtype in enumerate(_COLUMNS.values())]
+        table = np.array(list(rows), dtype=np.int64).reshape(-1, len(COLUMNS))
+        columns: list[Any] = [table[:, at].astype(dtype) for at, dtype in enumerate(COLUMNS.values())]
         return cls(buffer, *columns)
 
     def of(self, rows: npt.NDArray[Any]) -> "Segments":
         """Keep some rows, by mask or by number."""
-        return Segments(self.buffer, *(getattr(self, name)[rows] for name in _COLUMNS))
+        return Segments(self.buffer, *(getattr(self, name)[rows] for name in COLUMNS))
 
     def merged(self, other: "Segments") -> "Segments":
         """Both sets of rows of one chunk as one, in frame order; the other's buffer may go on behind this one's."""
         order = np.argsort(np.concatenate([self.frame, other.frame]), kind="stable")
-        pairs = ((getattr(self, name), getattr(other, name)) for name in _COLUMNS)
+        pairs = ((getattr(self, name), getattr(other, name)) for name in COLUMNS)
         return Segments(other.buffer, *(np.concatenate(pair)[order] for pair in pairs))
 
 
-_COLUMNS: dict[str, type[np.int32] | type[np.int64]] = {
+COLUMNS: dict[str, type[np.int32] | type[np.int64]] = {
     "frame": np.int64,
     "time": np.int64,
     "source": np.int32,
@@ -141,6 +142,8 @@ class AddressBook:
     b'\xc0\x00\x02\x01'
     """
 
+    COLUMNS = 3  # that its addresses are
+
     def __init__(self) -> None:
         self._v4, self._v6 = Index(), Index()  # IPv4 as a pair of the address and 0, IPv6 as a pair of halves
         self._recent: dict[Address, int] = {}  # what `number` was asked for lately
@@ -167,6 +170,17 @@ class AddressBook:
                 self._recent.clear()
             number = self._recent[address] = int(numbers[0])
         return number
+
+    def columns(self) -> list[Int64]:
+        """Return all addresses, by number: those of IPv4, and both halves of those of IPv6."""
+        return [self._v4.keys["first"], self._v6.keys["first"], self._v6.keys["second"]]
+
+    def numbers_of(self, v4: Int64, high: Int64, low: Int64) -> Int32:
+        """Return the numbers here, by number there, of all addresses of another book, given as its columns."""
+        numbers = np.zeros(2 * max(len(v4), len(high)), dtype=np.int32)
+        numbers[0 : 2 * len(v4) : 2] = self.numbers_v4(v4.astype(np.uint32))
+        numbers[1 : 2 * len(high) : 2] = self.numbers_v6(high.astype(np.uint64), low.astype(np.uint64))
+        return numbers
 
     def numbers_v4(self, addresses: npt.NDArray[np.uint32]) -> Int32:
         """Return the numbers of a column of IPv4 addresses, given as integers."""
@@ -215,6 +229,32 @@ class FileFacts:
     secrets: list[Secrets] = field(default_factory=list)  # of pcapng secrets blocks, as they come
     stopped_at: int | None = None  # byte offset in the (unpacked) file where reading ended before the file did
     stopped_why: str = ""
+
+    def count(self, packets: Packets) -> None:
+        """Count the packets of a chunk."""
+        self.packets += len(packets)
+        self.captured_bytes += int(packets.captured.sum())
+        self.wire_bytes += int(packets.wire.sum())
+        self.cut_packets += int(np.count_nonzero(packets.captured < packets.wire))
+        if len(timed := packets.time[packets.time != 0]):  # 0 stands for no time
+            self._span(int(timed.min()), int(timed.max()))
+        links, counts = np.unique(packets.link, return_counts=True)
+        self.links.update(dict(zip(links.tolist(), counts.tolist(), strict=True)))
+
+    def _span(self, smallest: int, largest: int) -> None:
+        self.first_time = smallest if self.first_time is None else min(self.first_time, smallest)
+        self.last_time = largest if self.last_time is None else max(self.last_time, largest)
+
+    def add(self, part: "FileFacts") -> None:
+        """Take over what was learned of the next part of the file."""
+        for name in ("packets", "segments", "captured_bytes", "wire_bytes", "cut_packets", "untimed_packets"):
+            setattr(self, name, getattr(self, name) + getattr(part, name))
+        for name in ("links", "kinds", "unread", "caps"):
+            getattr(self, name).update(getattr(part, name))
+        if part.first_time is not None and part.last_time is not None:
+            self._span(part.first_time, part.last_time)
+        if part.stopped_at is not None:
+            self.stop(part.stopped_at, part.stopped_why)
 
     def stop(self, offset: int, why: str) -> None:
         """Record that nothing behind a byte offset could be read."""

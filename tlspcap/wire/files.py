@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from mmap import mmap
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Self, cast
@@ -52,6 +53,7 @@ _HINTS = {  # how files begin that people mistake for captures, and what to try
 HEAD_BYTES = 6  # the longest of the magics above
 
 CaptureInput = str | Path | IO[bytes]
+Memory = bytearray | mmap
 
 
 class Opened(AbstractContextManager["Opened"]):
@@ -244,7 +246,7 @@ class Window:
 
     def _allocate(self, size: int) -> None:
         self._size = size
-        self.raw = bytearray(size + PADDING)
+        self.raw: Memory = bytearray(size + PADDING)
         self.buffer: Bytes = np.frombuffer(self.raw, dtype=np.uint8)
 
     @property

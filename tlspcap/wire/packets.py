@@ -1,6 +1,6 @@
 """The front door of the scan: an opened capture file in, its TCP segments and the file's facts out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -10,8 +10,9 @@ from tlspcap.wire.columns import COUNTED, AddressBook, FileFacts, Packets, Segme
 from tlspcap.wire.files import CHUNK_BYTES, HEAD_BYTES, PCAP_MAGICS, PCAPNG_MAGIC, Opened, Window, not_a_capture
 from tlspcap.wire.fragments import Fragments
 from tlspcap.wire.links import KNOWN_LINKS
-from tlspcap.wire.pcap import PcapReader
+from tlspcap.wire.pcap import PcapReader, Place
 from tlspcap.wire.pcapng import PcapngReader
+from tlspcap.wire.team import Team
 
 PEEK_BYTES = 1 << 16  # read of a file to find its first packet
 
@@ -23,6 +24,7 @@ def segments(
     *,
     fragments: Fragments | None = None,
     chunk_bytes: int = CHUNK_BYTES,
+    team: Team | None = None,
 ) -> Iterator[Segments]:
     """Read an opened capture's TCP segments, in file order, one `Segments` a chunk, and fill in the facts on the way.
 
@@ -30,12 +32,21 @@ def segments(
     damaged gives what can be read before that place, and `facts.stopped_at` says where and why.
     `fragments` are IP fragments that wait, where files go on with one another; else none wait behind the file's end.
     The window holds `chunk_bytes`, or more where one packet needs it (up to `files.LARGEST_CHUNK`).
+    A `team` shares the work on the columns of a file that can be read in pieces, as far as that goes well.
 
     Raises NotACapture where the bytes are of no capture format, CaptureError where the file header is cut short, and,
     at the end, UnknownLinkType where not one packet is of a link type that can be read.
     """
-    for _, found in with_packets(opened, facts, book, fragments=fragments, chunk_bytes=chunk_bytes):
-        yield found
+    waiting = Fragments() if fragments is None else fragments
+    place = Place()
+    if team is not None and not opened.packed:
+        for found in team.segments(opened.name, facts, book, waiting, place):
+            facts.segments += int(np.count_nonzero(found.flags < COUNTED))
+            yield found
+    if not place.at_end:
+        for _, found in _alone(reader(opened, facts, chunk_bytes, place), facts, book, waiting):
+            yield found
+    _close(facts, waiting if fragments is None else None)
 
 
 def with_packets(
@@ -46,28 +57,43 @@ def with_packets(
     fragments: Fragments | None = None,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[tuple[Packets, Segments]]:
-    """Read as `segments`, and give with each chunk's segments its packets: all of them, whatever they carry."""
+    """Read as `segments`, alone, and give with each chunk's segments its packets: all of them, whatever they carry."""
     waiting = Fragments() if fragments is None else fragments
-    for packets in reader(opened, facts, chunk_bytes):
-        _count(packets, facts)
-        found, rest = headers.columns(packets, book, facts)
-        if len(rest):
-            found = found.merged(rare.segments(packets, rest.tolist(), book, facts, waiting))
-        facts.segments += int(np.count_nonzero(found.flags < COUNTED))
-        yield packets, found
-    if fragments is None:
+    yield from _alone(reader(opened, facts, chunk_bytes), facts, book, waiting)
+    _close(facts, waiting if fragments is None else None)
+
+
+def _close(facts: FileFacts, waiting: Fragments | None) -> None:
+    """End a file: fragments that wait for others of it wait in vain."""
+    if waiting is not None:
         waiting.finish(facts)
     if facts.packets and not facts.links.keys() & KNOWN_LINKS:
         raise _unknown_links(facts)
 
 
-def reader(opened: Opened, facts: FileFacts, chunk_bytes: int) -> PcapReader | PcapngReader:
-    """Tell the container by its first bytes, and begin to read it: iterating gives `Packets`, chunk by chunk."""
+def _alone(
+    chunks: Iterable[Packets], facts: FileFacts, book: AddressBook, waiting: Fragments
+) -> Iterator[tuple[Packets, Segments]]:
+    """Read the segments of all packets in this process."""
+    for packets in chunks:
+        facts.count(packets)
+        found, rest = headers.columns(packets, book, facts)
+        if len(rest):
+            found = found.merged(rare.segments(packets, rest.tolist(), book, facts, waiting))
+        facts.segments += int(np.count_nonzero(found.flags < COUNTED))
+        yield packets, found
+
+
+def reader(opened: Opened, facts: FileFacts, chunk_bytes: int, place: Place | None = None) -> PcapReader | PcapngReader:
+    """Tell the container by its first bytes, and begin to read it: iterating gives `Packets`, chunk by chunk.
+
+    Of a classic pcap, the packets up to a place may be known already.
+    """
     window = Window(opened, chunk_bytes)
     window.need(HEAD_BYTES)
     magic = bytes(window.raw[: min(window.left, HEAD_BYTES)])
     if magic[:4] in PCAP_MAGICS:
-        return PcapReader(window, facts)
+        return PcapReader(window, facts, place)
     if magic[:4] == PCAPNG_MAGIC:
         return PcapngReader(window, facts)
     raise not_a_capture(opened.name, magic, opened.trouble)
@@ -81,19 +107,6 @@ def first_time(opened: Opened) -> int | None:
     for packets in reader(opened, FileFacts(opened.name), PEEK_BYTES):
         return int(timed[0]) if len(timed := packets.time[packets.time != 0]) else None
     return None
-
-
-def _count(packets: Packets, facts: FileFacts) -> None:
-    facts.packets += len(packets)
-    facts.captured_bytes += int(packets.captured.sum())
-    facts.wire_bytes += int(packets.wire.sum())
-    facts.cut_packets += int(np.count_nonzero(packets.captured < packets.wire))
-    if len(timed := packets.time[packets.time != 0]):  # 0 stands for no time
-        smallest, largest = int(timed.min()), int(timed.max())
-        facts.first_time = smallest if facts.first_time is None else min(facts.first_time, smallest)
-        facts.last_time = largest if facts.last_time is None else max(facts.last_time, largest)
-    links, counts = np.unique(packets.link, return_counts=True)
-    facts.links.update(dict(zip(links.tolist(), counts.tolist(), strict=True)))
 
 
 def _unknown_links(facts: FileFacts) -> UnknownLinkType:

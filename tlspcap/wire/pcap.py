@@ -5,6 +5,7 @@ headers are longer.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from struct import Struct
 from typing import Any
 
@@ -21,22 +22,36 @@ LINK_TYPE = 0xFFFF  # of the file header's last field: the upper bits describe f
 ROWS = 1 << 17  # packets walked at a time: bounds memory where packets are tiny
 
 
-class PcapReader:
-    """The packets of a classic pcap file, chunk by chunk. Raises CaptureError where the file header is cut short."""
+@dataclass(slots=True)
+class Place:
+    """How far a file was read in pieces: the offset of the next packet, how many came before, whether all is read."""
 
-    def __init__(self, window: Window, facts: FileFacts) -> None:
+    offset: int = FILE_HEADER
+    packets: int = 0
+    at_end: bool = False
+
+
+class PcapReader:
+    """The packets of a classic pcap file, chunk by chunk, from its beginning or from a place on.
+
+    Raises CaptureError where the file header is cut short.
+    """
+
+    def __init__(self, window: Window, facts: FileFacts, place: Place | None = None) -> None:
         if not window.need(FILE_HEADER):
             raise CaptureError(f"{facts.name}: cut inside the pcap file header ({window.left} of {FILE_HEADER} bytes)")
         self._window, self._facts = window, facts
-        self._order, self._fraction, self._packet_header = PCAP_MAGICS[bytes(window.raw[:4])]
-        self._link = Struct(self._order + "I").unpack_from(window.raw, 20)[0] & LINK_TYPE
+        head = bytes(window.raw[window.position : window.position + FILE_HEADER])
+        self._order, self._fraction, self._packet_header = PCAP_MAGICS[head[:4]]
+        self._link = Struct(self._order + "I").unpack_from(head, 20)[0] & LINK_TYPE
         self._header = np.dtype([(name, self._order + "u4") for name in ("seconds", "fraction", "captured", "wire")])
         self._walker = Walker(self._order, header=self._packet_header)
         self._captured = Struct(self._order + "I").unpack_from
-        window.position = FILE_HEADER
+        self._place = place or Place()
 
     def __iter__(self) -> Iterator[Packets]:
-        frame = 1
+        self._window.skip(self._place.offset)
+        frame = self._place.packets + 1
         while self._packet_follows():
             packets = self._next_packets(frame)
             frame += len(packets)

@@ -85,9 +85,7 @@ class _Known:
 
     def ack_numbers(self, ahead: list[Int64]) -> list[Int64]:
         """Turn distances back into ACK numbers; -1 where there was none."""
-        return [
-            np.where(side > -_HALF, side + self._acknowledged[at::2] & MASK, -1) for at, side in enumerate(ahead)
-        ]
+        return [np.where(side > -_HALF, side + self._acknowledged[at::2] & MASK, -1) for at, side in enumerate(ahead)]
 
 
 def _signed(differences: Int64) -> Int64:

@@ -9,13 +9,19 @@ from itertools import pairwise
 from struct import Struct
 
 import numpy as np
+import numpy.typing as npt
 
-from tlspcap.wire.columns import MAX_PACKET, Int64
+from tlspcap.wire.columns import MAX_PACKET, Bytes, Int64
+from tlspcap.wire.files import Memory, PcapFormat
 
 HEADER = 16  # seconds, fraction, captured length, length on the wire: 32 bits each (draft-ietf-opsawg-pcap 5)
-PIECE = 1 << 16  # bytes
+PIECE = 1 << 18  # bytes: a guess in each takes as long as some 60 packets walked singly
 _TRIES = 16  # places tried for a guess
 _FEWEST_PIECES = 16  # below that, walking singly is as fast
+
+_CHAIN = 4  # headers that have to follow a guessed one
+_MOST_GUESSES = 1_000
+_APART = 7 * 86_400  # seconds that packets which follow one another may lie apart
 
 
 class Walker:
@@ -27,7 +33,7 @@ class Walker:
         # The upper half of the seconds is the same for 18 hours: headers are looked for by those two bytes.
         self._mark_at = 2 if order == "<" else 0
 
-    def walk(self, raw: bytearray, position: int, end: int) -> tuple[Int64, int]:
+    def walk(self, raw: Memory, position: int, end: int) -> tuple[Int64, int]:
         """Return the offsets of the headers from `position` on that lie in `raw[:end]` whole, and where the next is.
 
         Lengths are trusted, whatever they are: the caller looks for the first that is impossible.
@@ -38,7 +44,7 @@ class Walker:
             return np.array(found, dtype=np.int64), position
         return self._in_pieces(raw, position, stop)
 
-    def _singly(self, raw: bytearray, position: int, stop: int) -> tuple[list[int], int]:
+    def _singly(self, raw: Memory, position: int, stop: int) -> tuple[list[int], int]:
         number, header, found = self._number, self._header, list[int]()
         append = found.append
         while position < stop:
@@ -46,7 +52,7 @@ class Walker:
             position += header + number(raw, position + 8)[0]
         return found, position
 
-    def _in_pieces(self, raw: bytearray, position: int, stop: int) -> tuple[Int64, int]:
+    def _in_pieces(self, raw: Memory, position: int, stop: int) -> tuple[Int64, int]:
         bounds = [*range(position, stop, self._piece), stop]
         mark = bytes(raw[position + self._mark_at : position + self._mark_at + 2])
         starts = [position, *(self._guess(raw, mark, *piece) for piece in pairwise(bounds[1:]))]
@@ -61,7 +67,7 @@ class Walker:
         offsets = offsets[good[(offsets - bounds[0]) // self._piece]]
         return np.sort(np.concatenate([offsets, np.array(again, dtype=np.int64)])), position
 
-    def _guess(self, raw: bytearray, mark: bytes, start: int, stop: int) -> int:
+    def _guess(self, raw: Memory, mark: bytes, start: int, stop: int) -> int:
         """Find what looks like a header at or behind `start`; `stop` where nothing does."""
         for _ in range(_TRIES):
             at = raw.find(mark, start + self._mark_at, stop + self._mark_at) - self._mark_at
@@ -72,18 +78,18 @@ class Walker:
             start = at + 1
         return stop
 
-    def _leads_on(self, raw: bytearray, mark: bytes, at: int) -> bool:
+    def _leads_on(self, raw: Memory, mark: bytes, at: int) -> bool:
         """Tell whether two further headers follow a possible one, as far as `raw` reaches."""
         for _ in range(2):
             captured = self._number(raw, at + 8)[0]
             at += self._header + captured
             if captured > MAX_PACKET or at + self._header > len(raw):
                 return bool(captured <= MAX_PACKET)
-            if not raw.startswith(mark, at + self._mark_at):
+            if raw[at + self._mark_at : at + self._mark_at + 2] != mark:
                 return False
         return True
 
-    def _together(self, raw: bytearray, starts: Int64, stops: Int64) -> tuple[Int64, Int64]:
+    def _together(self, raw: Memory, starts: Int64, stops: Int64) -> tuple[Int64, Int64]:
         """Walk from every start up to its stop at once: return all offsets, and where each walk ended."""
         captured = np.ndarray(len(raw) - 3, self._order + "u4", raw, 0, (1,))
         ends, walking = starts.copy(), np.flatnonzero(starts < stops)
@@ -97,3 +103,36 @@ class Walker:
                 ends[walking[~on]] = at[~on]
                 walking, at, until = walking[on], at[on], until[on]
         return np.concatenate(steps), ends
+
+
+def find_header(data: Bytes, form: PcapFormat) -> int | None:
+    """Guess where the first packet header begins in some bytes of a file: where sane ones follow one another."""
+    for reach in (1 << 13, len(data)):  # nearly always, it is near
+        reach = min(reach, len(data) - form.header + 1)
+        if reach > 0:
+            sane = _sane_headers(data, reach, form)
+            for at in np.flatnonzero(sane)[:_MOST_GUESSES].tolist():
+                if _is_chain(data.data, at, form):
+                    return int(at)
+    return None
+
+
+def _sane_headers(data: Bytes | memoryview, count: int, form: PcapFormat, first: int = 0) -> npt.NDArray[np.bool_]:
+    """Whether each of the first places may be one of a header."""
+    fraction, captured, wire = (np.ndarray(count, form.order + "u4", data, first + field, (1,)) for field in (4, 8, 12))
+    sizes = (captured > 0) & (captured <= MAX_PACKET) & (captured <= wire) & (wire <= 16 * MAX_PACKET)
+    sane: npt.NDArray[np.bool_] = sizes & (fraction < 1_000_000_000 // form.fraction)
+    return sane
+
+
+def _is_chain(data: memoryview, at: int, form: PcapFormat) -> bool:
+    """Whether sane headers, of times that are near, follow a possible one, as far as the data reaches."""
+    number = Struct(form.order + "I").unpack_from
+    seconds = number(data, at)[0]
+    for _ in range(_CHAIN):
+        at += form.header + number(data, at + 8)[0]
+        if at + form.header > len(data):
+            break
+        if not _sane_headers(data, 1, form, at)[0] or abs(number(data, at)[0] - seconds) > _APART:
+            return False
+    return True

@@ -1,0 +1,160 @@
+"""Pieces of one classic pcap file, each read by itself, so that several processes can share the work of one.
+
+A piece is some MB of the file, from the first packet header in them to the first in the next ones. Such a header is
+guessed: a chain of sane headers must follow. A guess decides nothing: a piece counts only where the walk through the
+one before it ended exactly at its start, and the first begins behind the file header.
+"""
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from mmap import mmap
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tlspcap.wire import headers, rare
+from tlspcap.wire.columns import COLUMNS, MAX_PACKET, AddressBook, Bytes, FileFacts, Packets, Segments
+from tlspcap.wire.files import PCAP_MAGICS, Window
+from tlspcap.wire.fragments import Fragments
+from tlspcap.wire.pcap import FILE_HEADER, PcapReader
+from tlspcap.wire.walk import find_header
+
+LOOK = MAX_PACKET + (1 << 16)  # bytes behind a piece's edge in which a header must begin
+MOST_ROWS = 1 << 18  # packets of a piece; one that has more is not shared
+ROW_BYTES = 96  # at most, of the columns of a packet
+_PACKET_COLUMNS = ("start", "captured", "wire", "time", "link")
+
+Column = npt.NDArray[Any]
+Laid = tuple[str, int, int]  # a column in a room: dtype, offset, entries
+
+
+class Room:
+    """Memory for one piece: the bytes of the file, and behind them the columns that were made of them."""
+
+    def __init__(self, raw: mmap, size: int) -> None:
+        self.raw, self.size = raw, size
+        self._whole = np.frombuffer(raw, dtype=np.uint8)
+        self.buffer: Bytes = self._whole[: _of_file(size)]
+
+    @staticmethod
+    def needed(size: int) -> int:
+        """Return the bytes of a room for pieces of a size; what is never written takes no memory."""
+        return _of_file(size) + MOST_ROWS * ROW_BYTES
+
+    def load(self, file: int, offset: int) -> int:
+        """Read a piece and what lies behind its edge; return how many bytes there were."""
+        filled, room = 0, memoryview(self.raw)[FILE_HEADER : _of_file(self.size) - 64]
+        while filled < len(room) and (count := os.preadv(file, [room[filled:]], offset + filled)):
+            filled += count
+        return filled
+
+    def lay(self, columns: list[Column]) -> list[Laid] | None:
+        """Put columns down; None where they do not fit."""
+        laid, at = list[Laid](), _of_file(self.size)
+        for column in columns:
+            if at + column.nbytes > len(self._whole):
+                return None
+            self._whole[at : at + column.nbytes].view(column.dtype)[:] = column
+            laid.append((column.dtype.str, at, len(column)))
+            at += column.nbytes + 7 & ~7
+        return laid
+
+    def columns(self, laid: list[Laid]) -> Iterator[Column]:
+        """Find columns again."""
+        for dtype, at, count in laid:
+            yield np.frombuffer(self.raw, dtype, count, at)
+
+
+def _of_file(size: int) -> int:
+    """Return the bytes of a room that lie before its columns."""
+    return FILE_HEADER + size + LOOK + 64 + 4095 & ~4095
+
+
+class _Loaded(Window):
+    """A window over what is in memory already."""
+
+    def __init__(self, room: Room, position: int, end: int, before: int) -> None:
+        self.raw, self.buffer, self.position, self.end = room.raw, room.buffer, position, end
+        self._before, self._size, self._finished = before, 0, True
+
+    @property
+    def trouble(self) -> str:
+        return ""
+
+
+class Piece(NamedTuple):
+    """What is told of a piece to those who did not read it; its columns lie in the room that it was read into."""
+
+    start: int  # offset in the file of its first packet
+    stop: int  # of the next one's
+    whole: bool  # whether the walk ended there
+    last: bool  # the file ends with it
+    facts: FileFacts  # of its packets, numbered from 1
+    laid: list[Laid]
+
+
+def is_shared(file: int) -> bool:
+    """Whether an open file can be read in pieces: a classic pcap, as it is."""
+    return os.pread(file, FILE_HEADER, 0)[:4] in PCAP_MAGICS
+
+
+def read_piece(file: int, name: str, index: int, room: Room) -> Piece:
+    """Read one piece of an open file into a room."""
+    low, facts = index * room.size, FileFacts(name)
+    try:
+        got, head = room.load(file, low), os.pread(file, FILE_HEADER, 0)
+    except OSError:  # told by whoever reads the file alone then
+        return Piece(low, low, False, False, facts, [])
+    edges, last = (0, room.size), got <= room.size
+    start, stop = (_first_header(room, head, edge, got) for edge in edges)
+    start, stop = start if index else 2 * FILE_HEADER, FILE_HEADER + got if last else stop
+    room.raw[start - FILE_HEADER : start] = head  # a piece is a small capture of its own
+    window = _Loaded(room, start - FILE_HEADER, stop, low - FILE_HEADER)
+    laid = _columns(window, facts, room) if start < stop else []
+    whole = laid is not None and (last or (start <= stop and facts.stopped_at is None))
+    return Piece(low + start - FILE_HEADER, low + stop - FILE_HEADER, whole, last, facts, laid or [])
+
+
+def _first_header(room: Room, head: bytes, edge: int, got: int) -> int:
+    """Find the first packet header at or behind a piece's edge; as the room counts, where the file begins later."""
+    at = FILE_HEADER + edge
+    found = find_header(room.buffer[at : FILE_HEADER + min(edge + LOOK, got)], PCAP_MAGICS[head[:4]])
+    return at + (found or 0)
+
+
+def _columns(window: Window, facts: FileFacts, room: Room) -> list[Laid] | None:
+    """Make the columns of a piece, and put them down; None where there is no room."""
+    parts = list[Packets]()
+    for part in PcapReader(window, facts):
+        parts.append(part)
+        if part.first_frame + len(part) > MOST_ROWS:
+            return None
+    if not parts:
+        return []
+    packets, book = Packets.together(parts), AddressBook()
+    facts.count(packets)
+    found, rest = headers.columns(packets, book, facts)
+    left = [rest, *(getattr(packets, name)[rest] for name in _PACKET_COLUMNS)]
+    return room.lay([*(getattr(found, name) for name in COLUMNS), *book.columns(), *left])
+
+
+def segments_of(
+    piece: Piece, room: Room, before: int, book: AddressBook, facts: FileFacts, fragments: Fragments
+) -> Segments | None:
+    """Return the segments of a piece, and take over its facts, given how many packets come before it in the file."""
+    facts.add(piece.facts)
+    if not piece.laid:
+        return None
+    columns = room.columns(piece.laid)
+    found = Segments(room.buffer, *islice(columns, len(COLUMNS)))
+    numbers = book.numbers_of(*islice(columns, AddressBook.COLUMNS))
+    found.source, found.target = numbers[found.source], numbers[found.target]
+    found.frame = found.frame + before
+    row, *left = columns
+    if len(row):  # they are numbered by their places among those left
+        rare_ones = rare.segments(Packets(room.buffer, 0, *left), range(len(row)), book, facts, fragments)
+        rare_ones.frame = row[rare_ones.frame] + before + 1
+        found = found.merged(rare_ones)
+    return found

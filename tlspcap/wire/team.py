@@ -1,0 +1,198 @@
+"""Processes that read one capture together: each finds the columns of every n-th piece, all use the columns of all.
+
+Every process sees the same segments in the same order, as if it had read the file alone, so nothing has to be cut or
+stitched. A piece lies in memory that all share, with its columns; what goes through the sockets between two processes
+is short: a piece is read, a piece is used. Where a piece does not begin where the one before it ended, or cannot be
+shared, every process reads on alone from there.
+"""
+
+import mmap
+import os
+import pickle
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from select import select
+from struct import Struct
+from typing import Any, NamedTuple
+
+from tlspcap.errors import TlspcapError
+from tlspcap.wire.columns import AddressBook, FileFacts, Segments
+from tlspcap.wire.fragments import Fragments
+from tlspcap.wire.pcap import Place
+from tlspcap.wire.pieces import Piece, Room, is_shared, read_piece, segments_of
+
+ROOMS = 2  # of each process: one piece is used, while the next is read
+_LENGTH = Struct("<I")
+
+
+class Seat(NamedTuple):
+    """What a process must be given to be of a team, all of it inherited from the one that began: open files."""
+
+    number: int
+    peers: dict[int, int]  # number of each other process, and the socket to it
+    memory: int  # the file that all rooms lie in
+    size: int  # bytes of a piece
+
+    def files(self) -> list[int]:
+        """Return the open files of the seat."""
+        return [*self.peers.values(), self.memory]
+
+
+def seats(count: int, size: int) -> list[Seat]:
+    """Make the seats of a team."""
+    memory = _memory(count * ROOMS * _room_bytes(size))
+    peers: list[dict[int, int]] = [{} for _ in range(count)]
+    for one in range(count):
+        for other in range(one):
+            ends = socket.socketpair()
+            peers[one][other], peers[other][one] = (end.detach() for end in ends)
+    return [Seat(index, peers[index], memory, size) for index in range(count)]
+
+
+def _memory(size: int) -> int:
+    """Open a file that has no name, in memory where that can be had."""
+    if hasattr(os, "memfd_create"):
+        memory = os.memfd_create("tlspcap")
+    else:
+        with tempfile.TemporaryFile() as file:
+            memory = os.dup(file.fileno())
+    os.truncate(memory, size)
+    return memory
+
+
+def _room_bytes(size: int) -> int:
+    whole = mmap.ALLOCATIONGRANULARITY
+    return (Room.needed(size) + whole - 1) // whole * whole
+
+
+class _Lent(NamedTuple):
+    """A piece that was read here, and the others who have not said yet that they are done with it."""
+
+    at: tuple[int, int]  # number of the file, and of the piece in it
+    users: set[int]
+
+
+class Team:
+    """One process' seat among those that read together."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat, self._count = seat, len(seat.peers) + 1
+        self._sockets = {index: socket.socket(fileno=descriptor) for index, descriptor in seat.peers.items()}
+        self._rooms = [self._room(number) for number in range(self._count * ROOMS)]
+        self._lent: dict[int, _Lent] = {}  # by number of the room
+        self._pieces: dict[tuple[int, int], tuple[int, Piece]] = {}  # that are read: number of the room, and piece
+        self._file = -1  # number of the file that is read
+        self._next = 0  # number of the piece that is to be read here next
+        self.meanwhile: Callable[[list[Any]], list[Any]] = lambda sockets: select(sockets, [], [])[0]
+
+    def _room(self, number: int) -> Room:
+        size = _room_bytes(self._seat.size)
+        return Room(mmap.mmap(self._seat.memory, size, offset=number * size), self._seat.size)
+
+    def close(self) -> None:
+        """Leave the team."""
+        for each in self._sockets.values():
+            each.close()
+        os.close(self._seat.memory)
+
+    def segments(
+        self, name: str, facts: FileFacts, book: AddressBook, fragments: Fragments, place: Place
+    ) -> Iterator[Segments]:
+        """Read the segments of a file, if it can be read in pieces, and say in `place` how far that went."""
+        with open(name, "rb", buffering=0) as file:
+            if not is_shared(file.fileno()):
+                return
+            self._file, self._next, index = self._file + 1, self._seat.number, 0
+            while not place.at_end:
+                self._read_on(file.fileno(), name, index)
+                room, piece = self._piece(index)
+                if not piece.whole or piece.start != place.offset:
+                    break
+                found = segments_of(piece, self._rooms[room], place.packets, book, facts, fragments)
+                if found is not None:
+                    yield found
+                place.offset, place.packets, place.at_end = piece.stop, facts.packets, piece.last
+                self._give_back(index)
+                index += 1
+            self._forget(index)
+
+    def _read_on(self, file: int, name: str, index: int) -> None:
+        """Read the next piece of this process, so that the others have it when they come to it; at least the present.
+
+        What comes next waits until a room is free.
+        """
+        while self._next < index + self._count:
+            self._listen(wait=False)
+            while (room := self._free_room()) is None and self._next == index:
+                self._listen()
+            if room is None:
+                return
+            at, self._next = (self._file, self._next), self._next + self._count
+            piece = read_piece(file, name, at[1], self._rooms[room])
+            self._pieces[at], self._lent[room] = (room, piece), _Lent(at, {self._seat.number, *self._sockets})
+            for peer in list(self._sockets):
+                self._tell(peer, (at, (room, piece)))
+
+    def _free_room(self) -> int | None:
+        """Return a room of this process that nobody uses."""
+        first = self._seat.number * ROOMS
+        return next((room for room in range(first, first + ROOMS) if room not in self._lent), None)
+
+    def _piece(self, index: int) -> tuple[int, Piece]:
+        """Wait for a piece of the present file."""
+        at, owner = (self._file, index), index % self._count
+        while at not in self._pieces:
+            if owner not in self._sockets:
+                raise TlspcapError("a process that reads the capture too ended early; try jobs=1")
+            self._listen()
+        return self._pieces.pop(at)
+
+    def _give_back(self, index: int) -> None:
+        """Say that a piece was used here."""
+        owner, at = index % self._count, (self._file, index)
+        if owner == self._seat.number:
+            self._returned(at, owner)
+        elif owner in self._sockets:
+            self._tell(owner, (at, None))
+
+    def _returned(self, at: tuple[int, int], user: int) -> None:
+        """Take note that a process is done with a piece that was read here."""
+        for room, lent in list(self._lent.items()):
+            if lent.at == at:
+                lent.users.discard(user)
+                if not lent.users:
+                    del self._lent[room]
+
+    def _forget(self, end: int) -> None:
+        """Forget the pieces of the present file that nobody will use: those from one on."""
+        self._lent = {room: lent for room, lent in self._lent.items() if lent.at < (self._file, end)}
+        self._pieces = {at: piece for at, piece in self._pieces.items() if at[0] > self._file}
+
+    def _tell(self, peer: int, message: object) -> None:
+        """Send a message; a process that has ended needs none."""
+        content = pickle.dumps(message)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._sockets[peer].sendall(_LENGTH.pack(len(content)) + content)
+
+    def _listen(self, wait: bool = True) -> None:
+        """Take the messages that have come; wait for some."""
+        sockets = {each: peer for peer, each in self._sockets.items()}
+        ready = self.meanwhile(list(sockets)) if wait else select(list(sockets), [], [], 0)[0]
+        for each in ready:
+            peer = sockets[each]
+            if not (length := each.recv(_LENGTH.size, socket.MSG_WAITALL)):
+                self._gone(peer)
+                continue
+            at, piece = pickle.loads(each.recv(_LENGTH.unpack(length)[0], socket.MSG_WAITALL))
+            if piece is None:
+                self._returned(at, peer)
+            elif at[0] >= self._file:
+                self._pieces[at] = piece
+
+    def _gone(self, peer: int) -> None:
+        """Go on without a process that has ended: it needs no piece any more."""
+        self._sockets.pop(peer).close()
+        for lent in list(self._lent.values()):
+            self._returned(lent.at, peer)
