@@ -19,7 +19,7 @@ ROOMS = {
     "tables": ("schema", "rows", "offer_rows", "distinct", "tables", "selection"),
     "reading": ("reading", "file_notes", "spread"),
     "words": ("words", "escape", "display_filter"),
-    "measures": ("grouping", "failures", "latency"),
+    "measures": ("grouping", "statistics", "failures", "latency", "cohorts"),
     "findings": ("findings",),
     "plots": ("plots",),
     "report": ("report", "explain", "export", "offers"),

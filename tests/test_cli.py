@@ -51,7 +51,7 @@ def test_report_begins_with_the_answer(capsys: pytest.CaptureFixture[str]) -> No
         headline,
     )
     assert re.search(r"tcp\.stream in \{\d+, \d+, \d+\}", out)
-    assert len(out.splitlines()) <= 40
+    assert len(out.splitlines()) <= 48
 
 
 def test_report_names_wiresharks_numbers(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tlspcap import schema
 from tlspcap.errors import ArgumentError
-from tlspcap.failures import failure_ratio, failures, student_t_95, unknowns, wilson
+from tlspcap.failures import failure_ratio, failures, unknowns
+from tlspcap.statistics import student_t_95, wilson
 
 COUNTS = ["n", "established", "failed", "unknown", "clients"]
 RATIOS = ["failure_ratio", "ci_low", "ci_high"]
@@ -29,37 +30,6 @@ rows_of_a_night = st.lists(
     ),
     max_size=40,
 )
-
-
-@pytest.mark.parametrize(
-    ("failed_count", "n", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_wilson_equals_the_published_examples(failed_count: int, n: int, low: float, high: float) -> None:
-    """Wilson's interval equals method 3 of Newcombe, Stat. Med. 17 (1998), table I, to its four digits."""
-    bounds = wilson(np.array([failed_count / n]), np.array([float(n)]))
-    assert [round(float(bound[0]), 4) for bound in bounds] == [low, high]
-
-
-@given(st.integers(1, 10**9), st.floats(0, 1), st.integers(2, 1000))
-def test_wilson_encloses_the_ratio_and_narrows_with_the_base(n: int, share: float, times: int) -> None:
-    """The interval lies in 0 to 1, holds the ratio, and is narrower when the same ratio rests on more handshakes."""
-    ratio = np.full(2, round(share * n) / n)
-    low, high = wilson(ratio, np.array([float(n), float(n) * times]))
-    assert (low >= 0).all()
-    assert (low <= ratio).all()
-    assert (ratio <= high).all()
-    assert (high <= 1).all()
-    assert high[1] - low[1] < high[0] - low[0]
-
-
-@given(st.integers(1, 1000), st.floats(0, 1))
-def test_wilson_does_not_care_what_is_called_failure(n: int, share: float) -> None:
-    """The interval of the share of successes mirrors that of the share of failures."""
-    ratio, base = np.array([round(share * n) / n]), np.array([float(n)])
-    low, high = wilson(ratio, base)
-    mirrored_low, mirrored_high = wilson(1 - ratio, base)
-    np.testing.assert_allclose([low, high], [1 - mirrored_high, 1 - mirrored_low], atol=1e-12)
 
 
 def test_the_first_story_is_told_in_numbers() -> None:
@@ -169,14 +139,6 @@ def test_an_interval_holds_its_ratio_or_is_missing(rows, by_client) -> None:
     assert told.equals(table["ci_high"].notna())
     if not by_client:
         assert told.equals(table["failed"] + table["established"] > 0)
-
-
-@pytest.mark.parametrize(
-    ("degrees", "critical"), [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (10, 2.228), (100, 1.984)]
-)
-def test_critical_values_equal_the_tables_of_student_t(degrees: int, critical: float) -> None:
-    """The two-sided 95 % critical values equal the printed tables within a thousandth of their size."""
-    assert student_t_95(degrees) == pytest.approx(critical, rel=1.1e-3)
 
 
 def test_one_client_carries_no_clustered_interval() -> None:

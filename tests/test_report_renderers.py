@@ -50,9 +50,9 @@ def test_terminal_report_of_the_intermittent_alert_is_as_agreed() -> None:
 
 
 def test_terminal_report_fits_a_screen() -> None:
-    """A simple capture's report takes at most 40 lines of 80 columns, display filters aside."""
+    """A simple capture's report takes at most 48 lines of 80 columns, display filters aside."""
     lines = terminal.render(build({"handshakes": intermittent()})).splitlines()
-    assert len(lines) <= 40
+    assert len(lines) <= 48
     assert max(len(line) for line in lines if "tcp.stream" not in line) <= 80
 
 
@@ -161,7 +161,7 @@ def test_html_begins_with_what_matters(whole_page: str) -> None:
     heading = re.search(r"<h1[^>]*>(.*?)</h1>", whole_page)
     assert heading is not None
     assert html.unescape(heading[1]).startswith("TLS 1.2: 3 of 10 handshakes failed (30 %, 95 % interval 11 to 60 %)")
-    assert re.findall(r'<section id="(\w+)"', whole_page) == ["failures", "causes", "latency", "lacking"]
+    assert re.findall(r'<section id="(\w+)"', whole_page) == ["failures", "causes", "contrast", "latency", "lacking"]
 
 
 def test_html_holds_the_figures(whole_page: str) -> None:
@@ -233,7 +233,7 @@ def test_json_has_its_documented_shape() -> None:
     shape = json.loads(as_json.render(build({"handshakes": intermittent()})))
     assert (shape["schema"], shape["schema_version"]) == ("tlspcap.report", 1)
     assert list(shape) == ["schema", "schema_version", "sources", "facts", "headline", "sections"]
-    assert [part["key"] for part in shape["sections"]] == ["failures", "causes", "latency", "lacking"]
+    assert [part["key"] for part in shape["sections"]] == ["failures", "causes", "contrast", "latency", "lacking"]
     (ratios,) = shape["sections"][0]["tables"]
     row = ratios["rows"][0]
     assert (row["version"], row["failed"], row["base"], row["failure_ratio"]) == ("TLS 1.2", 3, 10, 0.3)

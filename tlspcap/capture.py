@@ -14,6 +14,7 @@ from tlspcap.explain import explain
 from tlspcap.failures import failure_ratio
 from tlspcap.latency import latency
 from tlspcap.progress import bar
+from tlspcap.report.contrast import Contrast, contrast
 from tlspcap.selection import Selection
 from tlspcap.spread import read_tables, scan_tables
 from tlspcap.wire.columns import FileFacts
@@ -211,6 +212,10 @@ class Capture:
     def latency(self, by: Any = None, outcome: str | None = "established") -> pd.DataFrame:
         """Quantiles of each measure per group, in ms (see `tlspcap.latency`)."""
         return latency(self.handshakes, by, outcome)
+
+    def contrast(self, outcome: str = "failed", limit: float | None = None) -> Contrast:
+        """What goes with the failures, or with slowness, and whether that may be chance (see `tlspcap.contrast`)."""
+        return contrast(self.handshakes, outcome, limit)
 
     def explain(self, handshake: int) -> str:
         """One handshake, step by step, in words."""

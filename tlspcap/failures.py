@@ -4,17 +4,13 @@ A failure ratio is failed / (failed + established). What the capture could not t
 and never enters the ratio.
 """
 
-import math
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from tlspcap.grouping import By, Groups, distinct, group, is_outcome, require, server
+from tlspcap.statistics import Z_95, Floats, student_t_95, wilson
 
-Floats = NDArray[np.float64]
-
-Z_95 = 1.959963984540054  # the normal distribution's 97.5 % quantile: two-sided 95 %
 CAUSE = ["server", "failure_side", "failure_phase", "failure_mechanism", "alert", "alert_code", "certainty", "version"]
 GAP = ["completeness", "reason"]
 EXAMPLE = ["id", "handshake", "capture", "stream", "frame"]
@@ -80,31 +76,6 @@ def failure_ratio(handshakes: pd.DataFrame, by: By = "version", by_client: bool 
     )
 
 
-def wilson(ratio: Floats, base: Floats, critical: Floats | float = Z_95) -> tuple[Floats, Floats]:
-    """Bound proportions by Wilson's score interval.
-
-    Args:
-        ratio: observed proportions, 0 to 1.
-        base: on how many observations each rests; need not be whole, as an effective number is not.
-        critical: the two-sided critical value; the default gives 95 %.
-
-    Returns:
-        Lower and upper bounds, float64, within 0 to 1 and around `ratio`; NaN where the base is 0 or NaN.
-
-    Example:
-        >>> import numpy as np
-        >>> low, high = wilson(np.array([81 / 263]), np.array([263.0]))
-        >>> print(f"{low[0]:.4f} to {high[0]:.4f}")
-        0.2553 to 0.3662
-    """
-    n = np.where(base > 0, base, np.nan)
-    square = np.square(critical)
-    centre = (ratio * n + square / 2) / (n + square)
-    half = critical / (n + square) * np.sqrt(ratio * (1 - ratio) * n + square / 4)
-    # In exact arithmetic the bounds enclose the ratio and touch 0 and 1 there; rounding must not undo that.
-    return np.clip(np.minimum(centre - half, ratio), 0, 1), np.clip(np.maximum(centre + half, ratio), 0, 1)
-
-
 def effective_base(
     groups: Groups, clients: "pd.Series[str]", is_failed: NDArray[np.bool_], is_decided: NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
@@ -138,33 +109,6 @@ def effective_base(
         alike = np.square(n) / total(np.square(per_cluster))
     effective = np.where((failed == 0) | (failed == n), alike, np.fmin(independent, n))
     return np.where(m < 2, np.nan, effective), np.array([student_t_95(int(clusters) - 1) for clusters in m])
-
-
-def student_t_95(degrees: int) -> float:
-    """Return the two-sided 95 % critical value of Student's t; NaN without a degree of freedom.
-
-    One and two degrees have closed forms; beyond, the normal quantile's expansion in 1/degrees (Abramowitz and
-    Stegun 26.7.5) is within 0.1 %.
-
-    Example:
-        >>> [round(student_t_95(degrees), 2) for degrees in (1, 2, 10)]
-        [12.71, 4.3, 2.23]
-    """
-    if degrees < 1:
-        return math.nan
-    if degrees == 1:
-        return math.tan(math.pi * 0.475)
-    if degrees == 2:
-        return 0.95 * math.sqrt(2 / (4 * 0.975 * 0.025))
-    z, v = Z_95, float(degrees)
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return sum(term / v**power for power, term in enumerate(terms))
 
 
 def failures(handshakes: pd.DataFrame) -> pd.DataFrame:

@@ -32,12 +32,17 @@ def offer(account: Account) -> Row:
         return _NO_OFFER
     kept = tuple([(code, b"" if code in _OF_ONE_HELLO else content) for code, content in hello.extensions.raw])
     shape = _offer_of_shape((hello.legacy_version, hello.cipher_suites, kept, hello.key_share_groups))
-    return {**shape, "sni": hello.server_name}
+    own = {"sni": hello.server_name, "client_random": hello.random.hex() or None}
+    return {**shape, **own, "client_hello_length": _hello_length(account)}
+
+
+def _hello_length(account: Account) -> int | None:
+    return next((seen.length for seen in account.messages if seen.name == "client_hello"), None)
 
 
 _NO_OFFER: Row = {
     "sni": None, "alpn_offered": None, "offered_versions": None, "offered_version_max": None, "ech_offered": False,
-    "ja3": None, "ja4": None, "client_hello_digest": None,
+    "ja3": None, "ja4": None, "client_hello_digest": None, "client_hello_length": None, "client_random": None,
 }  # fmt: skip
 # Extensions whose content differs from hello to hello of one client and says nothing of its kind
 _OF_ONE_HELLO = frozenset((
@@ -84,6 +89,7 @@ def choice(account: Account) -> Row:
     kept = tuple([(code, content[: _TOLD.get(code, 0)]) for code, content in hello.extensions.raw])
     named = _choice_of_shape((hello.legacy_version, hello.cipher_suite, kept))
     row = {**named, "hello_retry": retry, "dh_bits": None, "signature_scheme": None}
+    row["server_random"] = hello.random.hex() or None
     if exchange is not None:
         if exchange.group is not None and not account.is_tls13:
             row["group"] = names.group_name(exchange.group)
@@ -95,7 +101,7 @@ def choice(account: Account) -> Row:
 
 _NO_CHOICE: Row = dict.fromkeys((
     "negotiated_version", "alpn", "cipher", "cipher_code", "group", "dh_bits", "signature_scheme", "forward_secrecy",
-    "ja3s", "server_hello_digest",
+    "ja3s", "server_hello_digest", "server_random",
 ))  # fmt: skip
 # Extensions by which a ServerHello tells its choice, and how many of their bytes do: of a key share its group
 _TOLD: dict[int, int] = {

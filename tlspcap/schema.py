@@ -156,6 +156,10 @@ HANDSHAKES = Table("handshakes", "one TLS handshake of which a ClientHello or a 
     _text("ja3", "JA3 of the first ClientHello"),
     _text("ja3s", "JA3S of the ServerHello"),
     _text("ja4", "JA4 of the first ClientHello"),
+    Column("client_hello_length", "Int32", "length of the first ClientHello's body", unit="bytes"),
+    _text("client_random", "of the first ClientHello, hexadecimal: its place in key logs and in other captures; in the "
+          "form of SSL 2.0 the challenge, with zeros in front"),
+    _text("server_random", "of the ServerHello, hexadecimal; of SSL 2.0 the connection id"),
     _text("history", "one letter per message seen until the end, in Zeek's ssl_history letters; capitals: client"),
     _category("outcome", _words(verdict.Outcome), "how the handshake ended, as far as the capture tells"),
     _category("certainty", _words(verdict.Certainty),

@@ -80,6 +80,33 @@ def interval(low: float | None, high: float | None) -> str:
     return f"{percent(low, sign=False)} to {percent(high)}"
 
 
+def points(low: float | None, high: float | None) -> str:
+    """Say an interval of a difference of ratios, in percentage points.
+
+    >>> points(-0.0376, 0.6032)
+    '-4 to +60 points'
+    """
+    if low is None or math.isnan(low) or high is None or math.isnan(high):
+        return UNKNOWN
+    return f"{_signed(low)} to {_signed(high)} points"
+
+
+def _signed(share: float) -> str:
+    """Say a share in points with its sign, small ones with a digit behind the point."""
+    return f"{100 * share:+.0f}" if abs(share) >= 0.0095 or not share else f"{100 * share:+.1f}"
+
+
+def chance(p: float, name: bool = True) -> str:
+    """Say a p-value with two digits; below a ten-thousandth only that it is.
+
+    >>> chance(0.2105), chance(0.0312, name=False), chance(1e-9)
+    ('p = 0.21', '0.031', 'p < 0.0001')
+    """
+    if p < 0.0001:
+        return f"{'p ' if name else ''}< 0.0001"
+    return f"{'p = ' if name else ''}{p:.2g}"
+
+
 def milliseconds(value: float | None) -> str:
     """Say a duration with about three digits.
 

@@ -9,9 +9,12 @@ def show(value: Cell, kind: Kind) -> str:
     if value is None:
         return words.UNKNOWN
     if isinstance(value, tuple):
-        return words.interval(*value) if kind is Kind.INTERVAL else f"{value[0]:,.0f} of {value[1]:,.0f}"
+        pairs = {Kind.INTERVAL: words.interval, Kind.POINTS: words.points}
+        return pairs[kind](*value) if kind in pairs else f"{value[0]:,.0f} of {value[1]:,.0f}"
     if isinstance(value, str):
         return value
     if kind is Kind.RATIO:
         return words.percent(value)
+    if kind is Kind.CHANCE:
+        return words.chance(value, name=False)
     return words.milliseconds(value) if kind is Kind.MS else f"{value:,}"

@@ -8,7 +8,7 @@
     facts           {handshakes, established, failed, unknown, probable, clients, servers, first, last, seconds}
     headline        sentence
     sections        [{key, title, sentences: [sentence, …], tables: [table, …]}, …]
-                    keys: failures, causes, latency, lacking
+                    keys: failures, causes, contrast, latency, lacking
 
     sentence        {text, mood: plain|good|bad|doubt, details: [text, …], filters: [{capture, filter}, …], data: {…}}
     table           {key, caption, columns: [{key, caption, unit}, …], rows: [{column key: value}, …]}
@@ -75,8 +75,8 @@ def _grid(grid: Grid) -> dict[str, object]:
 def _keys(column: Column) -> tuple[str, ...]:
     """Name the columns of a pair apart, as the DataFrames do."""
     if column.kind is Kind.OF:
-        return (column.key, "base")
-    return ("ci_low", "ci_high") if column.kind is Kind.INTERVAL else (column.key,)
+        return (column.key, column.base)
+    return ("ci_low", "ci_high") if column.kind in (Kind.INTERVAL, Kind.POINTS) else (column.key,)
 
 
 def _cells(columns: tuple[Column, ...], row: tuple[Cell, ...]) -> Iterator[tuple[str, Cell]]:

@@ -22,6 +22,8 @@ class Kind(StrEnum):
     RATIO = "ratio"  # 0 to 1, shown in percent
     INTERVAL = "interval"  # a pair, both ends of a 95 % interval of a ratio
     MS = "ms"
+    POINTS = "points"  # a pair, both ends of a 95 % interval of a difference of ratios
+    CHANCE = "chance"  # a p-value
 
 
 class Mood(StrEnum):
@@ -69,6 +71,7 @@ class Column:
     caption: str
     kind: Kind = Kind.TEXT
     unit: str = ""
+    base: str = "base"  # of a count and its base: the key of that
 
 
 @dataclass(frozen=True)

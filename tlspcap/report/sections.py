@@ -7,7 +7,7 @@ import pandas as pd
 from tlspcap import words
 from tlspcap.failures import failure_ratio, unknowns
 from tlspcap.latency import latency, split
-from tlspcap.report import causes
+from tlspcap.report import causes, contrast
 from tlspcap.report.headline import NOTHING_FOUND, headline
 from tlspcap.report.model import Cell, Column, Grid, Kind, Mood, Report, Section, Sentence
 from tlspcap.tls.verdict import Completeness
@@ -52,6 +52,7 @@ def build(
         sections = [
             _failures(handshakes, keys),
             _causes(handshakes, tables.get("alerts")),
+            contrast.section(handshakes),
             _latency(handshakes, keys),
             _lacking(handshakes, notes),
         ]
