@@ -15,8 +15,11 @@ def by_file(rows: pd.DataFrame, most: int | None = None) -> Iterator[tuple[str, 
         rows: with the columns capture, transport and stream.
         most: conversations in a filter, the first ones; all without.
     """
-    for (capture, transport), part in rows.groupby(["capture", "transport"], observed=True, sort=True):
-        yield str(capture), stream_filter(STREAM_FIELD[str(transport)], part["stream"].tolist()[:most])
+    places: dict[tuple[str, str], list[int]] = {}
+    for capture, transport, stream in zip(rows["capture"], rows["transport"], rows["stream"], strict=True):
+        places.setdefault((str(capture), str(transport)), []).append(int(stream))
+    for (capture, transport), streams in sorted(places.items()):
+        yield capture, stream_filter(STREAM_FIELD[transport], streams[:most])
 
 
 def stream_filter(field: str, streams: list[int]) -> str:

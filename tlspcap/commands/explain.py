@@ -1,4 +1,4 @@
-"""The `explain` command: one handshake, step by step, in words."""
+"""The `explain` command: the findings in full, or one handshake step by step, in words."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -8,9 +8,7 @@ from tlspcap.commands import shared
 if TYPE_CHECKING:
     from tlspcap.capture import Capture
 
-PURPOSE = "one handshake, step by step, in words"
-
-MOST_EXPLAINED = 5
+PURPOSE = "what is wrong and what to change, or one handshake step by step, in words"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.stream is not None:
         told = _explain_stream(capture, arguments.stream)
     else:
-        told = _explain_failures(capture)
+        told = _explain_findings(capture)
     shared.say(encodable(told, shared.encoding()))
     return code
 
@@ -47,16 +45,17 @@ def _explain_stream(capture: "Capture", stream: int) -> str:
     return "\n".join(capture.explain(int(number)) for number in found)
 
 
-def _explain_failures(capture: "Capture") -> str:
-    """Explain the first handshake of each way to fail, the most frequent first."""
-    from tlspcap.findings.evidence import phrase
-    from tlspcap.report.causes import causes, failures_of
+def _explain_findings(capture: "Capture") -> str:
+    """Tell the findings in full, then the first handshake that failed by the first of them."""
+    from tlspcap import findings
+    from tlspcap.report import diagnosis
 
-    kinds = causes(failures_of(capture.handshakes))
-    if not kinds:
-        return "No handshake failed. Choose one to explain with --stream or --handshake.\n"
-    told = []
-    for i, rows in enumerate(kinds[:MOST_EXPLAINED], start=1):
-        told.append(f"{i} of {len(kinds)}: the first of {len(rows):,} with {phrase(rows)}\n")
-        told.append(capture.explain(int(rows.index[0])))
-    return "\n".join(told)
+    found = findings.find(capture.tables)
+    if not found:
+        return "Nothing was found to be wrong. Choose a handshake to explain with --stream or --handshake.\n"
+    told = diagnosis.in_full(found)
+    if not found[0].handshakes:
+        return told
+    ids = capture.handshakes["id"]
+    number = int(ids.index[ids == found[0].handshakes[0]][0])
+    return f"{told}\nThe first handshake of finding 1, step by step:\n\n{capture.explain(number)}"

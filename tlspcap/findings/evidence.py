@@ -1,5 +1,6 @@
 """Rows to evidence: a finding about some handshakes, and the words in which rules name who they are."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pandas as pd
@@ -45,16 +46,19 @@ def example(rows: pd.DataFrame) -> str:
 
 def by_server(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Give the rows of each server, most first; beyond `MOST_SERVERS` those of all others together."""
-    counts = rows["server"].value_counts()  # ties: the server seen first
-    for name in counts.index[:MOST_SERVERS]:
+    names = [name for name, _ in Counter(rows["server"]).most_common()]  # of equal counts: the server seen first
+    if len(names) == 1:
+        yield rows
+        return
+    for name in names[:MOST_SERVERS]:
         yield rows[rows["server"] == name]
-    if len(counts) > MOST_SERVERS:
-        yield rows[rows["server"].isin(counts.index[MOST_SERVERS:])]
+    if len(names) > MOST_SERVERS:
+        yield rows[rows["server"].isin(names[MOST_SERVERS:])]
 
 
 def servers(rows: pd.DataFrame) -> str:
     """Name the server of the rows, or count them: "server 203.0.113.10:443", "3 servers"."""
-    return _named(server(rows), "server")
+    return _named(rows["server"] if "server" in rows else server(rows), "server")
 
 
 def clients(rows: pd.DataFrame) -> str:
@@ -65,6 +69,11 @@ def clients(rows: pd.DataFrame) -> str:
 def _named(names: "pd.Series[str]", noun: str) -> str:
     distinct = names.dropna().unique()
     return f"{noun} {words.wire(distinct[0])}" if len(distinct) == 1 else words.count(len(distinct), noun)
+
+
+def upper(text: str) -> str:
+    """Begin a sentence: the first letter as a capital, the rest as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def phrase(rows: pd.DataFrame) -> str:
@@ -80,6 +89,6 @@ def phrase(rows: pd.DataFrame) -> str:
 
 def most_frequent(values: "pd.Series[str]", limit: int = 3) -> str:
     """Name the most frequent values with their counts: "TLS 1.2 (3), TLS 1.3 (1)"; missing ones are left out."""
-    counts = values.dropna().value_counts()
-    named = [f"{words.wire(name, 60)} ({n:,})" for name, n in counts.head(limit).items()]
+    counts = Counter(values.dropna())
+    named = [f"{words.wire(name, 60)} ({n:,})" for name, n in counts.most_common(limit)]
     return words.listed([*named, *[""] * (len(counts) - len(named))], limit)

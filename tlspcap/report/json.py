@@ -8,10 +8,12 @@
     facts           {handshakes, established, failed, unknown, probable, clients, servers, first, last, seconds}
     headline        sentence
     sections        [{key, title, sentences: [sentence, …], tables: [table, …]}, …]
-                    keys: failures, causes, contrast, latency, lacking
+                    keys: findings, failures, causes, contrast, latency, lacking
 
     sentence        {text, mood: plain|good|bad|doubt, details: [text, …], filters: [{capture, filter}, …], data: {…}}
     table           {key, caption, columns: [{key, caption, unit}, …], rows: [{column key: value}, …]}
+
+The `data` of a finding holds its id, severity, advice, causes, handshakes (ids), frames and streams.
 
 Ratios and shares are 0 to 1, durations ms, times ISO 8601 in UTC, what is unknown is null. A count of a base is two
 columns (`failed`, `base`), an interval too (`ci_low`, `ci_high`). The `data` of a cause holds its count, failure_side,

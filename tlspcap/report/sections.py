@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from tlspcap import words
+from tlspcap import findings, words
 from tlspcap.failures import failure_ratio, unknowns
 from tlspcap.latency import latency, split
-from tlspcap.report import causes, contrast
+from tlspcap.report import causes, contrast, diagnosis
 from tlspcap.report.headline import NOTHING_FOUND, headline
 from tlspcap.report.model import Cell, Column, Grid, Kind, Mood, Report, Section, Sentence
 from tlspcap.tls.verdict import Completeness
@@ -46,10 +46,12 @@ def build(
     """
     keys = [by] if isinstance(by, str) else list(by)
     handshakes, notes = tables["handshakes"], tables.get("notes")
+    found = findings.find(tables)
     if handshakes.empty:
-        sections = [_lacking(handshakes, None if notes is None else notes[~notes["kind"].isin(NOTHING_FOUND)])]
+        sections = [diagnosis.section(found), _lacking(handshakes, None if notes is None else notes[~notes["kind"].isin(NOTHING_FOUND)])]
     else:
         sections = [
+            diagnosis.section(found),
             _failures(handshakes, keys),
             _causes(handshakes, tables.get("alerts")),
             contrast.section(handshakes),
@@ -57,7 +59,7 @@ def build(
             _lacking(handshakes, notes),
         ]
     return Report(
-        headline=headline(handshakes, keys, notes),
+        headline=diagnosis.first_sentence(found, headline(handshakes, keys, notes)),
         sources=tuple(sources) or tuple(handshakes["capture"].dropna().astype(str).unique()),
         facts=facts(handshakes),
         sections=tuple(section for section in sections if section.sentences or section.grids),

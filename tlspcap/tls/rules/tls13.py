@@ -6,6 +6,8 @@ from tlspcap.tls.evidence import Evidence
 from tlspcap.tls.phases import phase_of
 from tlspcap.tls.verdict import Certainty, Mechanism, Phase, Verdict, established, failed, unknown
 
+EMPTY_CERTIFICATE = "an empty certificate"  # in reasons: what the size of the client's flight tells
+
 
 def sealed_refusal_by_client(seen: Evidence) -> Verdict | None:
     """The client's whole answer to the server's flight is one record as short as an alert (RFC 8446 6)."""
@@ -26,7 +28,7 @@ def sealed_refusal_by_server(seen: Evidence) -> Verdict | None:
         return None
     sent, wish = "a certificate", "refused it"
     if seen.flight.auth == "empty":
-        sent, wish = "an empty certificate", "wanted one (certificate_required)"
+        sent, wish = EMPTY_CERTIFICATE, "wanted one (certificate_required)"
     reason = (
         f"the client's flight is as long as one with {sent}; the server answered with one sealed record as short as an "
         f"alert and the connection ended, so it most likely {wish} (inferred from record sizes; the client may believe "

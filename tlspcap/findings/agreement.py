@@ -1,0 +1,206 @@
+"""Failures at the hellos: no common cipher, group or signature scheme, no common protocol, a name unknown."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from tlspcap import words
+from tlspcap.findings.case import Case
+from tlspcap.findings.causes import Cause
+from tlspcap.findings.evidence import by_server, clients, finding, most_frequent, servers, upper
+from tlspcap.findings.model import Finding, Severity
+from tlspcap.findings.offers import TLS13_SUITES, Names, Offers, alert, client_list, named, who_offers
+
+# Alerts by which servers say that nothing in the offer suits them (RFC 8446 4.1.1, 6.2, RFC 5246 7.2.2, RFC 9155)
+UNSUITABLE = ("handshake_failure", "insufficient_security", "missing_extension")
+# What is offered, the column of the choice, what to call it, and how many of them a client mostly offers
+PARAMETERS = (
+    (Cause.NO_COMMON_CIPHER, "cipher_suites", "cipher", "cipher suite", 12),
+    (Cause.NO_COMMON_GROUP, "groups", "group", "group", 4),
+    (Cause.NO_COMMON_SIGNATURE, "signature_schemes", "signature_scheme", "signature scheme", 8),
+)
+TLS13_MOST = 3  # cipher suites that a client mostly offers where it offers nothing below TLS 1.3
+
+
+def nothing_in_common(case: Case) -> Iterator[Finding]:
+    """A server refused hellos because no cipher suite, group or signature scheme suits both sides: the two lists.
+
+    The server's list is what it chose elsewhere in the capture. An offer that it took there is left to other rules.
+    """
+    rows = _unsuitable(case)
+    if rows.empty:
+        return
+    offers = Offers(case)
+    keys = rows["server"].astype("string") + "\n" + rows["client_hello_digest"].astype("string").fillna("")
+    verdicts = {key: _empty_sets(case, offers, group) for key, group in rows.groupby(keys, sort=False)}
+    said = pd.Series([verdicts[key] for key in keys], index=rows.index, dtype=object)
+    for verdict in dict.fromkeys(verdicts.values()):
+        for group in by_server(rows[[one == verdict for one in said]]):
+            yield _nothing(case, offers, group, *verdict)
+
+
+def _unsuitable(case: Case) -> pd.DataFrame:
+    rows = case.open
+    by_server = (rows["failure_side"] == "server") & (rows["failure_phase"] == "client_hello")
+    refused = by_server & rows["alert"].isin(UNSUITABLE) & ~accepted_elsewhere(case, rows)
+    # A HelloRetryRequest for a group that the client never offered (RFC 8446 4.1.4)
+    retried = (rows["failure_side"] == "client") & rows["hello_retry"] & (rows["alert"] == "illegal_parameter")
+    return rows[refused | retried]
+
+
+def accepted_elsewhere(case: Case, rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows are of an offer that the same server accepted in another handshake."""
+    key = ["server", "client_hello_digest"]
+    fine = case.established[key].dropna().drop_duplicates()
+    known = pd.MultiIndex.from_frame(rows[key]).isin(pd.MultiIndex.from_frame(fine))
+    return pd.Series(known, index=rows.index) & rows["client_hello_digest"].notna()
+
+
+def _empty_sets(case: Case, offers: Offers, rows: pd.DataFrame) -> tuple[tuple[Cause, ...], bool]:
+    """Tell which of an offer's lists has nothing in common with what the server chose elsewhere.
+
+    Where the server's other handshakes prove none, the causes are ordered by how narrow the offer is, and not proven.
+    """
+    digest = rows["client_hello_digest"].iloc[0]
+    chosen = _chosen(case, rows, offers.of(digest, "versions"))
+    proven = [
+        cause for cause, offered, choice, _, _ in PARAMETERS
+        if (names := offers.of(digest, offered)) and (seen := set(chosen[choice].dropna())) and not seen & set(names)
+    ]  # fmt: skip
+    if rows["hello_retry"].iloc[0]:
+        return (Cause.NO_COMMON_GROUP,), True
+    if proven:
+        return tuple(proven), True
+    return _by_narrowness(offers, digest, rows), False
+
+
+def _chosen(case: Case, rows: pd.DataFrame, versions: Names) -> pd.DataFrame:
+    """What the server chose in other handshakes, of a version that this offer allows."""
+    table = case.answered
+    own = table["server"].isin(rows["server"].unique()) & table["negotiated_version"].isin(versions)
+    return table.loc[own, ["negotiated_version", "cipher", "group", "signature_scheme"]]
+
+
+def _by_narrowness(offers: Offers, digest: object, rows: pd.DataFrame) -> tuple[Cause, ...]:
+    """Order the causes by how much narrower each list is than clients mostly offer it."""
+    widths = {}
+    for cause, column, _, _, most in PARAMETERS:
+        names = offers.of(digest, column)
+        only_13 = column == "cipher_suites" and all(name.startswith(TLS13_SUITES) for name in names)
+        if names:
+            widths[cause] = len(names) / (TLS13_MOST if only_13 else most)
+    best = str(rows["offered_version_max"].iloc[0])
+    widths[Cause.NO_COMMON_VERSION] = 0.0 if best in ("SSL 2.0", "SSL 3.0", "TLS 1.0", "TLS 1.1") else 9.0
+    widths[Cause.NAME_UNKNOWN] = 5.0  # some servers say so of a name that they do not serve
+    return tuple(sorted(widths, key=lambda cause: widths[cause]))
+
+
+def _nothing(case: Case, offers: Offers, rows: pd.DataFrame, causes: tuple[Cause, ...], proven: bool) -> Finding:
+    digest = rows["client_hello_digest"].iloc[0]
+    detail = [
+        line for cause, offered, choice, noun, _ in PARAMETERS
+        if cause in causes for line in _lists(case, rows, offers.of(digest, offered), choice, noun)
+    ]  # fmt: skip
+    if not proven:
+        detail.append(_unproven(causes))
+    detail.append(f"Clients: {client_list(rows)}.")
+    what = _what(offers, digest, causes, proven, rows)
+    title = f"{what}: {words.count(len(rows), 'handshake')} refused with {alert(rows)}"
+    return finding("nothing_in_common", Severity.ERROR, rows, title, tuple(detail), _advice(causes[0]), causes)
+
+
+def _what(offers: Offers, digest: object, causes: tuple[Cause, ...], proven: bool, rows: pd.DataFrame) -> str:
+    found = next((row for row in PARAMETERS if row[0] is causes[0]), None)
+    sure = "" if proven else ", most likely"
+    if found is None:
+        old = f"{who_offers(rows)} at most {words.wire(rows['offered_version_max'].iloc[0])}"
+        return f"{old}{sure} too old for {servers(rows)}"
+    names = offers.of(digest, found[1])
+    who = who_offers(rows).replace("Client", "client", 1)
+    return f"No common {found[3]}{sure}: {who} {named(names, 3)} to {servers(rows)}"
+
+
+def _lists(case: Case, rows: pd.DataFrame, names: Names, choice: str, noun: str) -> Iterator[str]:
+    """Set the client's list beside what the server chose elsewhere."""
+    if not names:
+        return
+    yield f"Offered, {words.count(len(names), noun)}: {named(names)}."
+    seen = case.answered[case.answered["server"].isin(rows["server"].unique())]
+    chosen = most_frequent(seen[choice])
+    yield f"Chosen by the server elsewhere in this capture: {chosen or 'none was seen'}."
+
+
+def _unproven(causes: tuple[Cause, ...]) -> str:
+    listed = ", ".join(causes)
+    return f"The alert does not say what was missing, nor does another handshake of the server. What fits: {listed}."
+
+
+_ADVICE = {
+    Cause.NO_COMMON_CIPHER: "Let both sides allow one cipher suite of forward secrecy in common (RFC 9325 4.2); mind "
+    "that one of ECDSA needs an EC certificate on the server, one of RSA an RSA certificate.",
+    Cause.NO_COMMON_GROUP: "Let both sides allow one group in common: x25519 and secp256r1 are what most have.",
+    Cause.NO_COMMON_SIGNATURE: "Give the server a certificate with a kind of key that the client can check, or let "
+    "the client offer the scheme.",
+}
+
+
+def _advice(cause: Cause) -> str:
+    return _ADVICE.get(cause, "Compare the versions, cipher suites and groups that both sides are set to.")
+
+
+def no_common_protocol(case: Case) -> Iterator[Finding]:
+    """A server speaks none of the application protocols (ALPN) that clients offer.
+
+    By the alert no_application_protocol, or, sealed in TLS 1.3, by one short record instead of the server's flight.
+    """
+    rows = case.open
+    said = (rows["alert"] == "no_application_protocol").fillna(False).astype(bool)
+    sealed = (
+        (rows["failure_side"] == "server") & (rows["failure_mechanism"] == "hidden_alert")
+        & rows["failure_phase"].isin(["client_hello", "server_hello"]) & rows["alpn_offered"].notna()
+    )  # fmt: skip
+    for (named_so, _), kind in rows[said | sealed].groupby([said, "alpn_offered"], sort=False, dropna=False):
+        for group in by_server(kind):
+            yield _protocol(case, group, bool(named_so))
+
+
+def _protocol(case: Case, rows: pd.DataFrame, certain: bool) -> Finding:
+    own = case.answered[case.answered["server"].isin(rows["server"].unique())]
+    chosen = most_frequent(own["alpn"])
+    offered = words.wire(rows["alpn_offered"].iloc[0])
+    sure = "speaks none" if certain else "most likely speaks none"
+    title = f"{upper(servers(rows))} {sure} of the application protocols that {clients(rows)} offers ({offered})"
+    detail = (
+        f"Refused: {words.count(len(rows), 'handshake')}, with {alert(rows)}.",
+        f"Protocols that the server chose elsewhere in this capture: {chosen or 'none was seen'}.",
+    )
+    advice = "Let the client offer a protocol that the server speaks (RFC 7301), or switch it on at the server."
+    causes = (Cause.NO_COMMON_PROTOCOL, *(() if certain else (Cause.SERVER_ERROR,)))
+    return finding("no_common_protocol", Severity.ERROR, rows, title, detail, advice, causes)
+
+
+def name_unknown(case: Case) -> Iterator[Finding]:
+    """A server does not serve the name that clients ask for (SNI).
+
+    By the alert unrecognized_name, or by a warning of that name after which the client gave up.
+    """
+    rows, alerts = case.open, case["alerts"]
+    warned = alerts.loc[(alerts["description"] == "unrecognized_name") & (alerts["sender"] == "server"), "id"]
+    gave_up = (rows["failure_side"] == "client") & rows["id"].isin(warned)
+    for group in by_server(rows[(rows["alert"] == "unrecognized_name") | gave_up]):
+        asked = named(group["sni"].dropna().unique(), 3) or "no name at all"
+        title = f"{upper(servers(group))} does not know the name {asked} that {clients(group)} asked for"
+        detail = (
+            f"Refused: {words.count(len(group), 'handshake')}, with unrecognized_name from the server.",
+            f"Names that it served elsewhere in this capture: {_served(case, group) or 'none was seen'}.",
+        )
+        advice = (
+            "See that the client asks for the right name at the right address; if it does, add the name to the "
+            "server's virtual hosts and certificate."
+        )
+        yield finding("name_unknown", Severity.ERROR, group, title, detail, advice, (Cause.NAME_UNKNOWN,))
+
+
+def _served(case: Case, rows: pd.DataFrame) -> str:
+    fine = case.established
+    return most_frequent(fine.loc[fine["server"].isin(rows["server"].unique()), "sni"])
