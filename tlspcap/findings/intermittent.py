@@ -1,6 +1,7 @@
 """Failures that come and go: the same offer to the same server fails at times; a large hello never gets through."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -35,7 +36,7 @@ def _intermittent(case: Case, rows: pd.DataFrame) -> Finding:
     base = int(ratio["failed"] + ratio["established"])
     title = (
         f"{upper(servers(rows))} fails now and then: {len(rows):,} of {base:,} handshakes with the same offers ended "
-        f"with {alert(rows)}, the others mostly succeeded{_contrast(own, rows)}"
+        f"with {alert(rows)}, {ratio['established']:,.0f} succeeded{_contrast(own, rows)}"
     )
     bounds = words.interval(ratio["ci_low"], ratio["ci_high"])
     detail = (
@@ -44,9 +45,12 @@ def _intermittent(case: Case, rows: pd.DataFrame) -> Finding:
         *_versions(own),
         f"Each failed so: {phrase(rows)}.",
     )
+    spared = _spared(own, rows)
+    around = "" if spared is None else f" Until then {words.wire(spared.name)}, of which none failed, is a way around."
     advice = (
         f"The offer is not to blame, since it succeeds as well. Look at the server {_when(rows)}: behind one address "
         "there may be several machines (or processes), of which one is set up differently, overloaded or broken."
+        f"{around}"
     )
     return finding("intermittent_failure", Severity.ERROR, rows, title, detail, advice, causes_of(rows))
 
@@ -58,18 +62,26 @@ def _when(rows: pd.DataFrame) -> str:
 
 
 def _contrast(own: pd.DataFrame, rows: pd.DataFrame) -> str:
-    """Name a version in which that server never failed, where all these failures are of another."""
+    """Set the version of the failures beside one in which that server never failed."""
+    spared = _spared(own, rows)
+    if spared is None:
+        return ""
+    name = rows["version"].iloc[0]
+    one = failure_ratio(own, by="version").loc[name]
+    return (
+        f" ({words.wire(name)}: {one['failed']:,.0f} of {one['failed'] + one['established']:,.0f} failed, "
+        f"{words.wire(spared.name)}: 0 of {spared['established']:,.0f})"
+    )
+
+
+def _spared(own: pd.DataFrame, rows: pd.DataFrame) -> "pd.Series[Any] | None":
+    """Return the version in which the server never failed, where all these failures are of another one."""
     ratios = failure_ratio(own, by="version")
     hit = rows["version"].dropna().unique()
     spared = ratios[(ratios["failed"] == 0) & (ratios["established"] > 0) & ~ratios.index.isin(hit)]
     if len(hit) != 1 or spared.empty:
-        return ""
-    best = spared.sort_values("established", ascending=False).iloc[0]
-    one = ratios.loc[hit[0]]
-    return (
-        f" ({words.wire(hit[0])}: {one['failed']:,.0f} of {one['failed'] + one['established']:,.0f} failed, "
-        f"{words.wire(best.name)}: 0 of {best['established']:,.0f})"
-    )
+        return None
+    return spared.sort_values("established", ascending=False).iloc[0]
 
 
 def _versions(own: pd.DataFrame) -> Iterator[str]:

@@ -48,7 +48,8 @@ def build(
     handshakes, notes = tables["handshakes"], tables.get("notes")
     found = findings.find(tables)
     if handshakes.empty:
-        sections = [diagnosis.section(found), _lacking(handshakes, None if notes is None else notes[~notes["kind"].isin(NOTHING_FOUND)])]
+        others = None if notes is None else notes[~notes["kind"].isin(NOTHING_FOUND)]
+        sections = [diagnosis.section(found), _lacking(handshakes, others)]
     else:
         sections = [
             diagnosis.section(found),
