@@ -63,31 +63,31 @@ SCENARIOS = (
     Scenario("certificate_not_needed_close", {"leave": "1"}, {"auth": "request", "ca": "ca.pem"}, share=1),
     Scenario("server_first", {"first": "1"}, {"first": "1"}, share=2),
     Scenario("alpn", {"alpn": "h2"}, {"alpn": "h2"}, share=1),
-    _refused_by_client("untrusted", "certificate of an unknown authority", {}, certificate("untrusted"), 3),
-    _refused_by_client("expired", "expired certificate", {}, certificate("expired")),
-    _refused_by_client("wrong_name", "certificate of another name", {"sni": "other.example"}, {}),
-    _refused_by_client("self_signed", "self-signed certificate", {}, certificate("selfsigned")),
-    _refused_client("no_client_certificate", "no client certificate", {}, 3),
-    _refused_client("no_client_certificate_close", "no client certificate", {"leave": "1"}, 2),
-    _refused_client("wrong_client_ca", "client certificate of an unknown authority", certificate("client_other")),
-    _refused_client("expired_client_certificate", "expired client certificate", certificate("client_expired"), 2),
+    _refused_by_client("untrusted", "server_certificate_untrusted", {}, certificate("untrusted"), 3),
+    _refused_by_client("expired", "server_certificate_expired", {}, certificate("expired")),
+    _refused_by_client("wrong_name", "server_certificate_name", {"sni": "other.example"}, {}),
+    _refused_by_client("self_signed", "server_certificate_self_signed", {}, certificate("selfsigned")),
+    _refused_client("no_client_certificate", "client_certificate_missing", {}, 3),
+    _refused_client("no_client_certificate_close", "client_certificate_missing", {"leave": "1"}, 2),
+    _refused_client("wrong_client_ca", "client_certificate_untrusted", certificate("client_other")),
+    _refused_client("expired_client_certificate", "client_certificate_expired", certificate("client_expired"), 2),
     _refused_client(
         "wrong_client_ca_close",
-        "client certificate of an unknown authority",
+        "client_certificate_untrusted",
         certificate("client_other") | {"leave": "1"},
         2,
     ),
-    Scenario("no_common_version", {"max": "1.2"}, {"min": "1.3"}, ("1.3",), cause="no common version", **NO_COMMON),
-    Scenario("no_common_version_13", {"min": "1.3"}, {"max": "1.2"}, ("1.2",), cause="no common version", **NO_COMMON),
+    Scenario("no_common_version", {"max": "1.2"}, {"min": "1.3"}, ("1.3",), cause="no_common_version", **NO_COMMON),
+    Scenario("no_common_version_13", {"min": "1.3"}, {"max": "1.2"}, ("1.2",), cause="no_common_version", **NO_COMMON),
     Scenario(
-        "no_common_version_old", {"min": "1.0", "max": "1.1"}, {}, ("1.2",), cause="no common version", **NO_COMMON
+        "no_common_version_old", {"min": "1.0", "max": "1.1"}, {}, ("1.2",), cause="no_common_version", **NO_COMMON
     ),
     Scenario(
         "no_common_cipher",
         {"ciphers": "chacha", "max": "1.2"},
         {"ciphers": "aes256", "max": "1.2"},
         ("1.2",),
-        cause="no common cipher",
+        cause="no_common_cipher",
         **NO_COMMON,
     ),
     Scenario(
@@ -95,7 +95,7 @@ SCENARIOS = (
         {"groups": "P-256", "min": "1.3"},
         {"groups": "P-384", "min": "1.3"},
         ("1.3",),
-        cause="no common group",
+        cause="no_common_group",
         **NO_COMMON,
     ),
     Scenario(
@@ -103,7 +103,7 @@ SCENARIOS = (
         {"groups": "P-256", "max": "1.2"},
         {"groups": "P-384", "max": "1.2"},
         ("1.2",),
-        cause="no common group",
+        cause="no_common_group",
         **(NO_COMMON | {"phase": None}),  # Mbed TLS says so only behind its ServerHello
     ),
     Scenario(
@@ -112,7 +112,7 @@ SCENARIOS = (
         {"alpn": "mqtt"},
         side="server",
         phase=None,  # before or after the ServerHello, as the stack likes
-        cause="no common application protocol",
+        cause="no_common_protocol",
     ),
     Scenario(
         "unrecognized_name",
@@ -120,7 +120,7 @@ SCENARIOS = (
         {"alert": "unrecognized_name"},
         side="server",
         phase="client_hello",
-        cause="server name unknown",
+        cause="name_unknown",
         share=4,
     ),
     Scenario(
@@ -136,29 +136,31 @@ SCENARIOS = (
         {"alert": "internal_error"},
         side="server",
         phase="client_hello",
-        cause="internal error of the server",
+        cause="server_error",
         share=4,
     ),
 )  # fmt: skip
 
 # Servers that are no TLS servers, tried by every client: what they do, and the verdict that follows.
 NO_TLS = {
-    "silence": Scenario("silence", {"wait": "13"}, {"do": "silence"}, ("1.3",), "server", "client_hello", "silence"),
-    "impatient": Scenario(
-        "impatient", {"wait": "3"}, {"do": "silence"}, ("1.3",), "client", "client_hello", "impatience"
+    "silence": Scenario(
+        "silence", {"wait": "13"}, {"do": "silence"}, ("1.3",), "server", "client_hello", "server_silent"
     ),
-    "reset": Scenario("reset", {}, {"do": "reset"}, ("1.3",), "server", "client_hello", "reset by the server"),
-    "close": Scenario("close", {}, {"do": "close"}, ("1.3",), "server", "client_hello", "closed by the server"),
-    "http": Scenario("http", {}, {"do": "http"}, ("1.3",), "server", "client_hello", "no TLS on the server's port"),
-    "ssh": Scenario("ssh", {}, {"do": "ssh"}, ("1.3",), "server", "client_hello", "no TLS on the server's port"),
+    "impatient": Scenario(
+        "impatient", {"wait": "3"}, {"do": "silence"}, ("1.3",), "client", "client_hello", "server_silent"
+    ),
+    "reset": Scenario("reset", {}, {"do": "reset"}, ("1.3",), "server", "client_hello", "server_ended"),
+    "close": Scenario("close", {}, {"do": "close"}, ("1.3",), "server", "client_hello", "server_ended"),
+    "http": Scenario("http", {}, {"do": "http"}, ("1.3",), "server", "client_hello", "not_tls"),
+    "ssh": Scenario("ssh", {}, {"do": "ssh"}, ("1.3",), "server", "client_hello", "not_tls"),
 }
 # Clients that do not mean it, tried at some servers.
 LOOKS = {
-    "plain_http": Scenario("plain_http", {"do": "plain_http"}, side="client", cause="plain HTTP on a TLS port"),
-    "hello_then_reset": Scenario("hello_then_reset", {"do": "hello_then_reset"}, side="client", cause="a scan"),
-    "hello_then_fin": Scenario("hello_then_fin", {"do": "hello_then_fin"}, side="client", cause="a scan"),
-    "flight_then_close": Scenario("flight_then_close", {"do": "flight_then_close"}, side="client", cause="a scan"),
-    "flight_then_reset": Scenario("flight_then_reset", {"do": "flight_then_reset"}, side="client", cause="a scan"),
+    "plain_http": Scenario("plain_http", {"do": "plain_http"}, side="client", cause="not_tls"),
+    "hello_then_reset": Scenario("hello_then_reset", {"do": "hello_then_reset"}, side="client", cause="client_left"),
+    "hello_then_fin": Scenario("hello_then_fin", {"do": "hello_then_fin"}, side="client", cause="client_left"),
+    "flight_then_close": Scenario("flight_then_close", {"do": "flight_then_close"}, side="client", cause="client_left"),
+    "flight_then_reset": Scenario("flight_then_reset", {"do": "flight_then_reset"}, side="client", cause="client_left"),
 }
 
 # What only some newcomer can do, tried by nobody else.

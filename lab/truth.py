@@ -131,7 +131,7 @@ def judge(row: dict[str, Any]) -> Truth:
 
 def _without_server(scenario: Scenario, client: dict[str, Any], server: dict[str, Any]) -> Truth:
     if scenario.name in ("silence", "impatient") and "timed out" in str(server.get("error")):
-        return Truth("failed", "server", "close", None, scenario.phase, "silence, and then the server closed")
+        return Truth("failed", "server", "close", None, scenario.phase, "server_silent")
     mechanism = {"silence": "timeout", "reset": "reset", "close": "close", "http": "not_tls", "ssh": "not_tls"}
     return Truth(
         "failed", scenario.side, mechanism.get(scenario.name), None, scenario.phase, scenario.cause, not client["done"]
@@ -149,7 +149,7 @@ def _looked(scenario: Scenario) -> Truth:
 
 def _failed(scenario: Scenario, client: dict[str, Any], server: dict[str, Any]) -> Truth:
     if client.get("error") == "ERR_SSL_CLIENT_AUTH_CERT_NEEDED":  # the browser leaves, and comes again with its choice
-        return Truth("failed", "client", "close", cause="asks its user for a certificate", as_planned=False)
+        return Truth("failed", "client", "close", cause="client_certificate_missing", as_planned=False)
     side = _side(scenario, client, server)
     if side is None:
         return Truth("failed", as_planned=False)
@@ -158,8 +158,8 @@ def _failed(scenario: Scenario, client: dict[str, Any], server: dict[str, Any]) 
     mechanism = "alert" if alert else _ending(other)
     planned = side == scenario.side and side is not None
     if scenario.phase == "client_auth" and re.search(AT_HELLO, str(server.get("error"))):
-        return Truth("failed", side, mechanism, alert, "client_hello", alert, as_planned=False)
-    phase, cause = (scenario.phase, scenario.cause) if planned else _unplanned(side, alert)
+        return Truth("failed", side, mechanism, alert, "client_hello", as_planned=False)
+    phase, cause = (scenario.phase, scenario.cause) if planned else (_unplanned(side, alert), None)
     return Truth("failed", side, mechanism, alert, phase, cause, planned)
 
 
@@ -186,11 +186,11 @@ def _decided(account: dict[str, Any]) -> bool:
     return bool(error) and not received(account) and not re.search(f"{CLOSED}|{RESET}|{SILENT}|{VAGUE}", error)
 
 
-def _unplanned(side: str | None, alert: str | None) -> tuple[str | None, str | None]:
-    """Give phase and cause of a refusal that no scenario asked for, as far as the alert's name tells."""
+def _unplanned(side: str | None, alert: str | None) -> str | None:
+    """Give the phase of a refusal that no scenario asked for, as far as the alert's name tells."""
     if side == "server" and alert in ("certificate_required", "bad_certificate", "unknown_ca"):
-        return "client_auth", alert
-    return "server_hello" if side == "client" and alert == "protocol_version" else None, alert
+        return "client_auth"
+    return "server_hello" if side == "client" and alert == "protocol_version" else None
 
 
 def _refused(account: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -289,7 +289,7 @@ def complete(row: dict[str, Any], alerts: list[tuple[str, str]]) -> None:
     names = [name for sender, name in alerts if sender == row["side"]]
     if names:
         row.update(mechanism="alert", alert=names[0], completed=True)
-    elif row["mechanism"] == "reset" and not row["keys"] and row["cause"] not in ("reset by the server", "a scan"):
+    elif row["mechanism"] == "reset" and not row["keys"] and row["cause"] not in ("server_ended", "client_left"):
         row["mechanism"] = None
 
 

@@ -35,8 +35,12 @@ HIDDEN = {
 
 
 def test_headline_of_the_intermittent_alert() -> None:
-    """The first sentence gives the ratio of each version with its interval and base, the alert, its sender and step."""
-    assert build({"handshakes": intermittent()}).headline.text == (
+    """The first sentence is the diagnosis; behind it: the ratio of each version, alert and sender."""
+    headline = build({"handshakes": intermittent()}).headline
+    assert headline.text == (
+        "3 handshakes failed: internal_error (80), sent by the server 198.51.100.1:443 after the ClientHello."
+    )
+    assert headline.details[0] == (
         "TLS 1.2: 3 of 10 handshakes failed (30 %, 95 % interval 11 to 60 %), "
         "TLS 1.3: 0 of 10 failed (0 %, 0 to 28 %); all 3: internal_error (80), "
         "sent by the server 198.51.100.1:443 after the ClientHello (e.g. stream 2, frame 28)."
@@ -45,14 +49,14 @@ def test_headline_of_the_intermittent_alert() -> None:
 
 def test_headline_names_failures_first() -> None:
     """A version that fails stands before one that does not, whatever their order."""
-    text = build({"handshakes": handshakes(established("TLS 1.2"), failed("TLS 1.3"))}).headline.text
+    text = build({"handshakes": handshakes(established("TLS 1.2"), failed("TLS 1.3"))}).headline.details[0]
     assert text.startswith("TLS 1.3: 1 of 1 handshakes failed")
 
 
 def test_headline_with_many_groups_gives_the_total_and_the_worst() -> None:
     """With more groups than a sentence can hold, the headline says the total and where most failures are."""
     rows = [established(v) for v in ("TLS 1.0", "TLS 1.1", "TLS 1.2", "TLS 1.3")] + [failed("TLS 1.1")] * 2
-    text = build({"handshakes": handshakes(rows)}).headline.text
+    text = build({"handshakes": handshakes(rows)}).headline.details[0]
     assert text.startswith("2 of 6 handshakes failed (33 %, ")
     assert "highest in TLS 1.1 (2 of 3)" in text
 
@@ -66,7 +70,7 @@ def test_headline_where_all_succeeded() -> None:
 
 def test_headline_counts_unknown_outcomes() -> None:
     """Unknown outcomes are counted beside the ratio and never in it."""
-    bad = build({"handshakes": handshakes(failed(), established(), unknown())}).headline.text
+    bad = build({"handshakes": handshakes(failed(), established(), unknown())}).headline.details[0]
     assert bad.startswith("TLS 1.2: 1 of 2 handshakes failed")
     assert bad.endswith("; 1 more with unknown outcome.")
     good = build({"handshakes": handshakes(established(), unknown())}).headline
@@ -200,7 +204,7 @@ def test_with_several_files_numbers_name_their_file() -> None:
     """Stream and frame are a file's own numbers, so with several files each example and filter names its file."""
     rows = [failed(capture="a.pcap", stream=7), failed(capture="b.pcap", stream=7)]
     report = build({"handshakes": handshakes(rows)})
-    assert report.headline.text.endswith("(e.g. stream 7, frame 4 of a.pcap).")
+    assert report.headline.details[0].endswith("(e.g. stream 7, frame 4 of a.pcap).")
     (said,) = section(report, "causes").sentences
     assert [(f.capture, f.expression) for f in said.filters] == [
         ("a.pcap", "tcp.stream == 7"),

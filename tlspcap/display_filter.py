@@ -13,11 +13,12 @@ def by_file(rows: pd.DataFrame, most: int | None = None) -> Iterator[tuple[str, 
 
     Args:
         rows: with the columns capture, transport and stream.
-        most: conversations in a filter, the first ones; all without.
+        most: conversations in a filter, the first ones; all without. Rows without a stream are left out.
     """
     places: dict[tuple[str, str], list[int]] = {}
     for capture, transport, stream in zip(rows["capture"], rows["transport"], rows["stream"], strict=True):
-        places.setdefault((str(capture), str(transport)), []).append(int(stream))
+        if not pd.isna(stream):
+            places.setdefault((str(capture), str(transport)), []).append(int(stream))
     for (capture, transport), streams in sorted(places.items()):
         yield capture, stream_filter(STREAM_FIELD[transport], streams[:most])
 

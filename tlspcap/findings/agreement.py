@@ -1,6 +1,6 @@
 """Failures at the hellos: no common cipher, group or signature scheme, no common protocol, a name unknown."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
@@ -96,26 +96,26 @@ def _by_narrowness(offers: Offers, digest: object, rows: pd.DataFrame) -> tuple[
 
 
 def _nothing(case: Case, offers: Offers, rows: pd.DataFrame, causes: tuple[Cause, ...], proven: bool) -> Finding:
-    digest = rows["client_hello_digest"].iloc[0]
+    digests = list(dict.fromkeys(rows["client_hello_digest"]))
     detail = [
         line for cause, offered, choice, noun, _ in PARAMETERS
-        if cause in causes for line in _lists(case, rows, offers.of(digest, offered), choice, noun)
+        if cause in causes for line in _lists(case, rows, offers.of_all(digests, offered), choice, noun)
     ]  # fmt: skip
     if not proven:
         detail.append(_unproven(causes))
     detail.append(f"Clients: {client_list(rows)}.")
-    what = _what(offers, digest, causes, proven, rows)
+    what = _what(offers, digests, causes, proven, rows)
     title = f"{what}: {words.count(len(rows), 'handshake')} refused with {alert(rows)}"
     return finding("nothing_in_common", Severity.ERROR, rows, title, tuple(detail), _advice(causes[0]), causes)
 
 
-def _what(offers: Offers, digest: object, causes: tuple[Cause, ...], proven: bool, rows: pd.DataFrame) -> str:
+def _what(offers: Offers, digests: list[object], causes: tuple[Cause, ...], proven: bool, rows: pd.DataFrame) -> str:
     found = next((row for row in PARAMETERS if row[0] is causes[0]), None)
     sure = "" if proven else ", most likely"
     if found is None:
         old = f"{who_offers(rows)} at most {words.wire(rows['offered_version_max'].iloc[0])}"
         return f"{old}{sure} too old for {servers(rows)}"
-    names = offers.of(digest, found[1])
+    names = offers.of_all(digests, found[1])
     who = who_offers(rows).replace("Client", "client", 1)
     return f"No common {found[3]}{sure}: {who} {named(names, 3)} to {servers(rows)}"
 
@@ -128,6 +128,23 @@ def _lists(case: Case, rows: pd.DataFrame, names: Names, choice: str, noun: str)
     seen = case.answered[case.answered["server"].isin(rows["server"].unique())]
     chosen = most_frequent(seen[choice])
     yield f"Chosen by the server elsewhere in this capture: {chosen or 'none was seen'}."
+    wanted, there = keys_of(names), keys_of(seen[choice].dropna())
+    if wanted and there and not wanted & there:
+        yield f"What is offered needs a certificate with a key of {_or(wanted)}; the server has shown {_or(there)}."
+
+
+def keys_of(names: Iterable[str]) -> set[str]:
+    """Tell which kinds of certificate key go with cipher suites or signature schemes; those of TLS 1.3 name none.
+
+    >>> sorted(keys_of(["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "ecdsa_secp256r1_sha256", "TLS_AES_128_GCM_SHA256"]))
+    ['ECDSA', 'RSA']
+    """
+    upper = [name.upper() for name in names]
+    return {kind for kind in ("ECDSA", "RSA") for name in upper if f"_{kind}_" in name or name.startswith(f"{kind}_")}
+
+
+def _or(kinds: set[str]) -> str:
+    return " or ".join(sorted(kinds))
 
 
 def _unproven(causes: tuple[Cause, ...]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tlspcap import schema
 from tlspcap import tables as tables_room
 from tlspcap.grouping import is_outcome, server
 
@@ -36,9 +37,12 @@ class Case:
         self._explained = np.zeros(len(tables["handshakes"]), bool)
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        """Return the table of that name; empty where it was not read."""
+        """Return the table of that name: empty where it was not read, each row once where captures were joined."""
         found = self.tables.get(name)
-        return tables_room.empty(name) if found is None else found
+        if found is None:
+            return tables_room.empty(name)
+        key = list(schema.TABLES[name].key)
+        return found.drop_duplicates(key) if key else found
 
     @cached_property
     def handshakes(self) -> pd.DataFrame:

@@ -31,17 +31,17 @@ def finding(
     """
     return Finding(
         rule, severity, title, (*detail, example(rows)), advice, causes,
-        handshakes=tuple(rows["id"].dropna()),
-        frames=tuple(rows["frame"].dropna().astype(int)),
-        streams=tuple(rows["stream"].dropna().astype(int)),
-        filters=tuple(display_filter.by_file(rows.dropna(subset="stream"), MOST_STREAMS)),
+        handshakes=tuple(number for number in rows["id"] if not words.missing(number)),
+        frames=tuple(int(number) for number in rows["frame"] if not words.missing(number)),
+        streams=tuple(int(number) for number in rows["stream"] if not words.missing(number)),
+        filters=tuple(display_filter.by_file(rows, MOST_STREAMS)),
     )  # fmt: skip
 
 
 def example(rows: pd.DataFrame) -> str:
     """Say where to look first, e.g. "e.g. stream 4, frame 37 of night.pcap"."""
-    row = rows.iloc[0]
-    return f"E.g. stream {row['stream']}, frame {row['frame']} of {words.wire(row['capture'])}."
+    stream, frame, capture = (rows[name].iloc[0] for name in ("stream", "frame", "capture"))
+    return f"E.g. stream {stream}, frame {frame} of {words.wire(capture)}."
 
 
 def by_server(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:

@@ -72,17 +72,19 @@ def unexplained_failure(case: Case) -> Iterator[Finding]:
     for _, rows in case.open.groupby(ENDING, dropna=False, observed=True, sort=False):
         count = words.count(len(rows), "handshake")
         causes = causes_of(rows)
-        meant = "; ".join(MEANING[cause] for cause in causes)
-        yield finding(
-            "unexplained_failure", Severity.ERROR, rows, f"{count} failed: {phrase(rows)}",
-            (f"Versions: {most_frequent(rows['version'])}.", *_reason(rows), f"What may be behind it: {meant}."),
-            _advice(rows), causes,
-        )  # fmt: skip
+        title, detail = f"{count} failed: {phrase(rows)}", (*_reason(rows), *_may_be(causes))
+        yield finding("unexplained_failure", Severity.ERROR, rows, title, detail, _advice(rows), causes)
+
+
+def _may_be(causes: tuple[Cause, ...]) -> Iterator[str]:
+    if len(causes) > 1:
+        yield f"What may be behind it: {'; '.join(MEANING[cause] for cause in causes)}."
 
 
 def _reason(rows: pd.DataFrame) -> Iterator[str]:
+    """Say why it is believed, unless an alert in clear says it all."""
     known = rows["reason"].dropna()
-    if len(known):
+    if len(known) and rows["failure_mechanism"].iloc[0] != "alert":
         yield f"Seen: {words.wire(known.iloc[0], 300)}."
 
 

@@ -31,6 +31,10 @@ class Offers:
         cell: Any = self._cells.at[digest, column]
         return () if words.missing(cell) else tuple(name for name in str(cell).split(COMMA) if name not in SIGNALS)
 
+    def of_all(self, digests: Iterable[object], column: str) -> Names:
+        """Return one list of several hellos, put together in their order."""
+        return tuple(dict.fromkeys(name for digest in digests for name in self.of(digest, column)))
+
 
 def looked_up(keys: "pd.Series[str]", numbers: "pd.Series[float]") -> "pd.Series[float]":
     """Look up a number for each key, NaN where there is none; the index of `numbers` holds each key once."""
@@ -73,11 +77,18 @@ def who_offers(rows: pd.DataFrame) -> str:
     return f"{words.count(len(names), 'client')} offer"
 
 
-def client_list(rows: pd.DataFrame, most: int = 10) -> str:
-    """List clients by address and fingerprint, with how many handshakes of each."""
-    counts = Counter(zip(rows["client_ip"], rows["ja4"], strict=True))
-    names = [
-        f"{words.wire(ip)} ({'' if words.missing(ja4) else f'JA4 {words.wire(ja4)}, '}{n:,})"
-        for (ip, ja4), n in counts.most_common()
-    ]
-    return words.listed(names, most)
+def client_list(rows: pd.DataFrame, most: int = 5) -> str:
+    """List clients by address and fingerprint (where each has but one), with how many handshakes of each."""
+    prints: dict[object, set[object]] = {}
+    for ip, ja4 in zip(rows["client_ip"], rows["ja4"], strict=True):
+        prints.setdefault(ip, set()).add(ja4)
+    return words.listed(
+        [f"{words.wire(ip)} ({_print(prints[ip])}{n:,})" for ip, n in Counter(rows["client_ip"]).most_common()], most
+    )
+
+
+def _print(ja4s: set[object]) -> str:
+    if len(ja4s) > 1:
+        return f"{len(ja4s):,} fingerprints, "
+    (ja4,) = ja4s
+    return "" if words.missing(ja4) else f"JA4 {words.wire(ja4)}, "

@@ -122,7 +122,7 @@ def _day(time: object) -> str:
 
 def _may_be(causes: tuple[Cause, ...]) -> str:
     meant = "; ".join(MEANING[cause] for cause in causes)
-    return f"It is so that {meant}." if len(causes) == 1 else f"One of these, likeliest first: {meant}."
+    return f"It says that {meant}." if len(causes) == 1 else f"One of these, likeliest first: {meant}."
 
 
 def _others(case: Case, rows: pd.DataFrame) -> Iterator[str]:
@@ -213,12 +213,12 @@ def _refused_client(case: Case, rows: pd.DataFrame, causes: tuple[Cause, ...]) -
     elif sealed:
         wish = f"{upper(servers(rows))} refused the client certificate of {clients(rows)}"
     else:
-        wish = f"{upper(servers(rows))} refused the client certificate of {clients(rows)}: {_fault(case, rows, causes)}"
+        wish = f"{upper(servers(rows))} refused the client certificate of {clients(rows)}, {_fault(case, rows, causes)}"
     detail = (
         *_asked(case, rows), *_sent(case, rows), _may_be(causes), *_believes(rows), *_succeeded(case, rows),
         f"Clients: {client_list(rows)}.",
     )  # fmt: skip
-    title = f"{wish} ({count}, {alert(rows)})"
+    title = f"{wish}: {count} ended with {alert(rows)}"
     return finding("client_certificate_refused", Severity.ERROR, rows, title, detail, _CLIENT_ADVICE[causes[0]], causes)
 
 
@@ -226,10 +226,10 @@ def _fault(case: Case, rows: pd.DataFrame, causes: tuple[Cause, ...]) -> str:
     table = case["certificates"]
     found = table[table["sha256"].isin(rows["client_certificate_sha256"].dropna().head(1))]
     if found.empty or causes[0] is Cause.CLIENT_CERTIFICATE_UNFIT:
-        return "it is not fit for that use"
+        return "which is not fit for that use"
     if causes[0] is Cause.CLIENT_CERTIFICATE_EXPIRED:
-        return f"it is valid from {_day(found.iloc[0]['not_before'])} to {_day(found.iloc[0]['not_after'])}"
-    return f"it was issued by {words.wire(found.iloc[0]['issuer'])}"
+        return f"which is valid from {_day(found.iloc[0]['not_before'])} to {_day(found.iloc[0]['not_after'])}"
+    return f"which was issued by {words.wire(found.iloc[0]['issuer'])}"
 
 
 def _asked(case: Case, rows: pd.DataFrame) -> Iterator[str]:

@@ -1,6 +1,8 @@
 """The report as text for a terminal or a pipe: about one screen, 80 columns, colour only where a terminal wants it."""
 
 import io
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tlspcap import words
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 8  # of a grid
 MOST_SENTENCES = 5  # of a section
+MOST_FINDINGS_IN_FULL = 1  # the others are there without details
 MOST_FILTER = 240  # characters; a longer one is in the HTML and JSON reports
 WHISKERS = 20  # width of the drawn interval
 STYLES = {Mood.PLAIN: "", Mood.GOOD: "green", Mood.BAD: "bold red", Mood.DOUBT: "yellow"}
@@ -44,10 +47,20 @@ def render(report: Report, width: int = 80, colour: bool = False, encoding: str 
     _print(console, _source_line(report), "dim")
     console.print()
     _sentence(console, report.headline, indent=0)
-    for section in report.sections:
+    for section in _without_repeats(report.sections):
         _section(console, section)
     lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
     return encodable("\n".join(lines) + "\n", encoding)
+
+
+def _without_repeats(sections: tuple[Section, ...]) -> Iterator[Section]:
+    """Shorten what the findings have told in full: every failure is in one of them, with example and filter."""
+    told = any(section.key == "findings" for section in sections)
+    for section in sections:
+        if told and section.key == "causes":
+            yield replace(section, sentences=tuple(replace(s, details=(), filters=()) for s in section.sentences))
+        else:
+            yield section
 
 
 def _source_line(report: Report) -> str:
@@ -65,11 +78,15 @@ def _source_line(report: Report) -> str:
 def _section(console: "Console", section: Section) -> None:
     console.print()
     _print(console, section.title, "bold")
-    for sentence in section.sentences[:MOST_SENTENCES]:
+    for place, sentence in enumerate(section.sentences[:MOST_SENTENCES]):
+        if section.key == "findings" and place >= MOST_FINDINGS_IN_FULL:
+            sentence = replace(sentence, details=())
         _sentence(console, sentence, indent=2)
     left = len(section.sentences) - MOST_SENTENCES
     if left > 0:
         _print(console, f"and {left:,} more", "dim", indent=2)
+    if section.key == "findings" and len(section.sentences) > MOST_FINDINGS_IN_FULL:
+        _print(console, "`tlspcap explain` tells all findings in full.", "dim", indent=2)
     for grid in section.grids:
         _grid(console, grid)
 
