@@ -11,6 +11,7 @@ from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, NamedTuple
 
 from tlspcap.offer_rows import choice, offer, request_id
+from tlspcap.schema import HANDSHAKES
 from tlspcap.tls import flights, names, ssl2
 from tlspcap.tls.account import CLIENT, SERVER, Account, Oddity, SeenAlert
 from tlspcap.tls.evidence import evidence
@@ -65,18 +66,28 @@ def handshake_row(done: Finished) -> Row:
     conversation, first = account.conversation, account.hello_first
     client, server = conversation.side(account.client.number), conversation.side(account.server.number)
     capture, stream, _ = conversation.place(first.frame)
-    return {
+    row = _EMPTY.copy()  # it has room for all columns: a dict that grows is built anew again and again
+    row |= {
         "id": done.id, "capture": capture, "transport": "tcp", "stream": stream,
         "frame": first.frame, "time": first.time,
         "client_ip": address(client.address), "server_ip": address(server.address),
         "client_port": client.port, "server_port": server.port, "starttls": account.starttls,
-        **offer(account), **choice(account), **_opened_choice(account),
-        **_resumption(account, done.flight), **_server_flight(account),
-        "client_auth": _client_auth(account),
-        **_chain(account), "certificate_request_digest": request_id(account.certificate_request),
-        "history": _history(account, verdict),
-        **_verdict(account, verdict), **timing(account, verdict, done.flight)._asdict(),
     }  # fmt: skip
+    row |= offer(account)
+    row |= choice(account)
+    row |= _opened_choice(account)
+    row |= _resumption(account, done.flight)
+    row |= _server_flight(account)
+    row["client_auth"] = _client_auth(account)
+    row |= _chain(account)
+    row["certificate_request_digest"] = request_id(account.certificate_request)
+    row["history"] = _history(account, verdict)
+    row |= _verdict(account, verdict)
+    row |= timing(account, verdict, done.flight)._asdict()
+    return row
+
+
+_EMPTY: Row = dict.fromkeys(HANDSHAKES.names)
 
 
 def _opened_choice(account: Account) -> Row:

@@ -15,6 +15,7 @@ from tlspcap.tls.names import is_grease, version_rank
 from tlspcap.tls.remembering import remembered
 
 _unpack = Struct(">HH").unpack_from
+_NAME_HEADER = Struct(">HBH")  # length of the list; type and length of the name
 _HOST_NAME = 0  # NameType (RFC 6066 3)
 
 T = TypeVar("T")
@@ -98,6 +99,9 @@ def server_name(content: bytes) -> bytes | None:
     """Read server_name (RFC 6066 3): the first host name; None in a server's empty answer."""
     if not content:
         return None
+    whole = len(content)
+    if whole > 5 and _NAME_HEADER.unpack_from(content) == (whole - 2, _HOST_NAME, whole - 5):
+        return content[5:]  # one name, as in nearly all hellos
     names = Cursor(Cursor(content, "server_name").vector16(), "server_name")
     while not names.at_end:
         kind, name = names.u8(), names.vector16()
@@ -184,7 +188,6 @@ def authorities(content: bytes) -> tuple[bytes, ...]:
     return Cursor(content, "certificate_authorities").vectors16()
 
 
-@remembered
 def host_name(content: bytes) -> str | None:
     """Read server_name as text."""
     name = server_name(content)
