@@ -21,12 +21,13 @@ __all__ = ["Cause", "Finding", "Severity", "find", "table"]
 _SEVERITIES = list(Severity)
 
 
-def find(tables: Mapping[str, pd.DataFrame], ca: Path | None = None) -> list[Finding]:
+def find(tables: Mapping[str, pd.DataFrame], ca: str | Path | None = None) -> list[Finding]:
     """Ask every rule about the tables of a capture.
 
     Args:
         tables: DataFrames by name; `handshakes` is needed, the others add what they know.
-        ca: a file of certificates (PEM) that are trusted; without it nothing is said about trust.
+        ca: trusted roots: a file of certificates (PEM or DER), or "system" for those of this machine; without them
+            nothing is said about trust.
 
     Returns:
         Findings, errors first, then by how many failed handshakes (else handshakes) each is about. Every failed

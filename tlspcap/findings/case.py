@@ -9,7 +9,9 @@ import pandas as pd
 
 from tlspcap import schema
 from tlspcap import tables as tables_room
+from tlspcap.findings.presented import Presented, presented
 from tlspcap.grouping import is_outcome, server
+from tlspcap.tls.trust import anchors
 
 # What rules about failures ask for. Fewer columns, and of one dtype, are taken apart much faster.
 TEXTS = [
@@ -31,9 +33,9 @@ class Case:
     less. No rule changes a table.
     """
 
-    def __init__(self, tables: Mapping[str, pd.DataFrame], ca: Path | None = None) -> None:
+    def __init__(self, tables: Mapping[str, pd.DataFrame], ca: str | Path | None = None) -> None:
         self.tables = tables
-        self.ca = ca  # certificates of trusted authorities (PEM); without it nothing is said about trust
+        self.anchors = None if ca is None else anchors(ca)  # trusted roots; without them nothing is said about trust
         self._explained = np.zeros(len(tables["handshakes"]), bool)
 
     def __getitem__(self, name: str) -> pd.DataFrame:
@@ -74,6 +76,11 @@ class Case:
     def answered(self) -> pd.DataFrame:
         """All handshakes with a ServerHello, with the same columns as `failed`."""
         return _narrow(self.handshakes[self.handshakes["negotiated_version"].notna()])
+
+    @cached_property
+    def presented(self) -> Presented:
+        """The chains of servers, and the handshakes that showed them."""
+        return presented(self.handshakes, self["certificates"])
 
     def explain(self, ids: Iterable[str]) -> None:
         """Mark handshakes as explained."""

@@ -21,6 +21,7 @@ class Cause(StrEnum):
     CLIENT_CERTIFICATE_UNTRUSTED = "client_certificate_untrusted"
     CLIENT_CERTIFICATE_EXPIRED = "client_certificate_expired"
     CLIENT_CERTIFICATE_UNFIT = "client_certificate_unfit"
+    WEAK_SETTING = "weak_setting"
     SERVER_ERROR = "server_error"
     CLIENT_ERROR = "client_error"
     NOT_TLS = "not_tls"
@@ -47,6 +48,7 @@ MEANING: dict[Cause, str] = {
     Cause.CLIENT_CERTIFICATE_UNTRUSTED: "the client's certificate leads to no authority that the server trusts",
     Cause.CLIENT_CERTIFICATE_EXPIRED: "the client's certificate has expired, or is not valid yet",
     Cause.CLIENT_CERTIFICATE_UNFIT: "the client's certificate is revoked, damaged, weak, or not meant for that use",
+    Cause.WEAK_SETTING: "the server insists on something so weak that the client refuses it",
     Cause.SERVER_ERROR: "a fault inside of the server, which the wire does not show",
     Cause.CLIENT_ERROR: "a fault inside of the client, which the wire does not show",
     Cause.NOT_TLS: "one side does not speak TLS on that port",

@@ -30,11 +30,11 @@ def finding(
         causes: of a failure, likeliest first.
     """
     return Finding(
-        rule, severity, title, (*detail, example(rows)), advice, causes,
-        handshakes=tuple(number for number in rows["id"] if not words.missing(number)),
-        frames=tuple(int(number) for number in rows["frame"] if not words.missing(number)),
-        streams=tuple(int(number) for number in rows["stream"] if not words.missing(number)),
-        filters=tuple(display_filter.by_file(rows, MOST_STREAMS)),
+        rule, severity, title[:1].upper() + title[1:], (*detail, example(rows)), advice, causes,
+        handshakes=tuple(rows["id"].dropna()),
+        frames=tuple(rows["frame"].dropna().astype(int)),
+        streams=tuple(rows["stream"].dropna().astype(int)),
+        filters=tuple(display_filter.by_file(rows.dropna(subset="stream"), MOST_STREAMS)),
     )  # fmt: skip
 
 
@@ -59,6 +59,12 @@ def by_server(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def servers(rows: pd.DataFrame) -> str:
     """Name the server of the rows, or count them: "server 203.0.113.10:443", "3 servers"."""
     return _named(rows["server"] if "server" in rows else server(rows), "server")
+
+
+def servers_do(rows: pd.DataFrame, verb: str) -> str:
+    """Say what the server, or the servers, of the rows do: "server 203.0.113.10:443 sends", "3 servers send"."""
+    who = servers(rows)
+    return f"{who} {verb}s" if who.startswith("server ") else f"{who} {verb}"
 
 
 def clients(rows: pd.DataFrame) -> str:
