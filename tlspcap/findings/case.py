@@ -48,9 +48,9 @@ class Case:
 
     @cached_property
     def handshakes(self) -> pd.DataFrame:
-        """The handshakes table, with `server`, the address and port, as a further column."""
+        """The handshakes table, with two more columns: `server`, the address and port, and `place`, the row number."""
         table = self.tables["handshakes"]
-        return table.assign(server=server(table))
+        return table.assign(server=server(table), place=np.arange(len(table)))
 
     @cached_property
     def is_failed(self) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
@@ -66,6 +66,10 @@ class Case:
     def open(self) -> pd.DataFrame:
         """Those of `failed` that no rule has explained so far."""
         return self.failed[~self._explained[self.is_failed]]
+
+    def is_open(self, rows: pd.DataFrame) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        """Which of some rows of `handshakes` failed and were not explained so far."""
+        return (self.is_failed & ~self._explained)[rows["place"].to_numpy()]
 
     @cached_property
     def established(self) -> pd.DataFrame:

@@ -84,7 +84,7 @@ def findings(case: Case, flaw: Flaw, flawed: "pd.Series[bool]") -> Iterator[Find
     if rows.empty:
         return
     fits = rows["alert"].isin(flaw.fits) | (rows["alert"].isna() & (flaw.silent and bool(flaw.fits)))
-    blamed = rows["refused"] & fits & rows["id"].isin(case.open["id"])
+    blamed = rows["refused"] & fits & case.is_open(rows)
     rows = rows.assign(blamed=blamed)[~rows["assumed"] | blamed]
     yield from _grouped(case, flaw, rows)
 

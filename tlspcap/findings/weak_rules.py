@@ -15,6 +15,11 @@ OLD_VERSIONS = ("SSL 2.0", "SSL 3.0", "TLS 1.0", "TLS 1.1")
 ENOUGH_DH_BITS = 2048
 _BROKEN_ENCRYPTION = {"RC4": "RC4", "3DES": "3DES", "DES": "DES", "DES40": "DES", "RC2": "RC2", "NULL": "no encryption"}
 _NO = ("handshake_failure", "insufficient_security", "illegal_parameter")
+_WANTED = [
+    "id", "capture", "transport", "stream", "frame", "client_ip", "server_ip", "server_port", "server", "place",
+    "negotiated_version", "offered_version_max", "cipher", "cipher_code", "dh_bits", "forward_secrecy",
+    "secure_renegotiation", "client_hello_digest", "outcome", "alert", "failure_side", "failure_phase",
+]  # fmt: skip
 _RENEGOTIATION = ("renegotiation_info", "TLS_EMPTY_RENEGOTIATION_INFO_SCSV")
 
 
@@ -88,7 +93,7 @@ def _static(code: int) -> bool:
 
 def small_dh_group(case: Case) -> Iterator[Finding]:
     """A server sends Diffie-Hellman parameters with a prime below 2048 bits."""
-    rows = case.handshakes
+    rows = case.handshakes[_WANTED]
     rows = rows[(rows["dh_bits"] < ENOUGH_DH_BITS).fillna(False).astype(bool)]
     refused = _refused(case, rows, "key_exchange")
     advice = (
@@ -132,7 +137,7 @@ def insecure_renegotiation(case: Case) -> Iterator[Finding]:
 def _refused(case: Case, rows: pd.DataFrame, phase: str) -> "pd.Series[bool]":
     """Which handshakes the client ended at a step, with an alert that says no more than no."""
     ended = (rows["failure_side"] == "client") & (rows["failure_phase"] == phase) & rows["alert"].isin(_NO)
-    return ended & rows["id"].isin(case.open["id"])
+    return ended & case.is_open(rows)
 
 
 def _refusal(rule: str, rows: pd.DataFrame, statement: str, advice: str) -> Finding:
@@ -144,7 +149,7 @@ def _refusal(rule: str, rows: pd.DataFrame, statement: str, advice: str) -> Find
 
 def _chosen(case: Case) -> pd.DataFrame:
     """Handshakes in which the server made its choice."""
-    rows = case.handshakes
+    rows = case.handshakes[_WANTED]
     return rows[rows["negotiated_version"].notna()]
 
 
