@@ -203,7 +203,22 @@ class Capture:
         >>> cap.findings.loc[0, "severity"], len(cap.findings.loc[0, "handshakes"])
         ('error', 3)
         """
-        return findings.table(findings.find(self.tables))
+        return self.find()
+
+    def find(self, ca: str | Path | None = None) -> pd.DataFrame:
+        """Give the findings, with trusted roots those about trust too.
+
+        Args:
+            ca: a file of trusted roots (PEM or DER), or "system" for those of this machine. Chains are verified at the
+                time at which they were shown; without roots nothing is said about trust.
+
+        Returns:
+            A table like `findings`.
+
+        Raises:
+            ArgumentError: the roots cannot be read.
+        """
+        return findings.table(findings.find(self.tables, ca))
 
     def failure_ratio(self, by: Any = "version", by_client: bool = False) -> pd.DataFrame:
         """Failure ratio per group with its interval and base (see `tlspcap.failure_ratio`)."""
@@ -226,11 +241,11 @@ class Capture:
         """Plots of this capture; each returns matplotlib Axes."""
         return Plots(self)
 
-    def report(self, path: str | Path, by: str | list[str] = "version") -> None:
-        """Write the report to a file: .html (one self-contained page), .md or .json, by its suffix."""
+    def report(self, path: str | Path, by: str | list[str] = "version", ca: str | Path | None = None) -> None:
+        """Write the report to a file: .html (one self-contained page), .md or .json, by its suffix; `ca`: see `find`."""
         from tlspcap import report
 
-        report.save(tables=self.tables, path=path, by=by)
+        report.save(tables=self.tables, path=path, by=by, ca=ca)
 
 
 @dataclass(frozen=True)

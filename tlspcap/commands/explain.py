@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `explain`."""
     shared.files_argument(parser)
     shared.reading_arguments(parser)
+    shared.ca_argument(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--stream", type=int, metavar="N", help="Wireshark's number of the conversation (tcp.stream)")
     which.add_argument("--handshake", type=int, metavar="N", help="row number in the handshakes table")
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.stream is not None:
         told = _explain_stream(capture, arguments.stream)
     else:
-        told = _explain_findings(capture)
+        told = _explain_findings(capture, arguments.ca)
     shared.say(encodable(told, shared.encoding()))
     return code
 
@@ -45,12 +46,12 @@ def _explain_stream(capture: "Capture", stream: int) -> str:
     return "\n".join(capture.explain(int(number)) for number in found)
 
 
-def _explain_findings(capture: "Capture") -> str:
+def _explain_findings(capture: "Capture", ca: str | None) -> str:
     """Tell the findings in full, then the first handshake that failed by the first of them."""
     from tlspcap import findings
     from tlspcap.report import diagnosis
 
-    found = findings.find(capture.tables)
+    found = findings.find(capture.tables, ca)
     if not found:
         return "Nothing was found to be wrong. Choose a handshake to explain with --stream or --handshake.\n"
     told = diagnosis.in_full(found)

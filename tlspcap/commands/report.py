@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `report`."""
     shared.files_argument(parser)
     shared.reading_arguments(parser)
+    shared.ca_argument(parser)
     parser.add_argument("--by", default="version", metavar="COL[,COL]", help="columns to group by (%(default)s)")
     for kind, what in (("html", "one HTML file, figures inside"), ("json", "JSON"), ("md", "Markdown")):
         parser.add_argument(f"--{kind}", metavar="OUT", help=f"write the report as {what}; - is standard output")
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     capture, code = shared.read(arguments, None)
     by = [name.strip() for name in arguments.by.split(",") if name.strip()]
     tables = capture.tables
-    report = build(tables, by, [file.name for file in capture.files])
+    report = build(tables, by, [file.name for file in capture.files], arguments.ca)
     wanted = {kind: out for kind in ("html", "json", "md") if (out := getattr(arguments, kind)) is not None}
     for kind, out in wanted.items():
         text = saving.RENDERERS[f".{kind}"](report, tables)

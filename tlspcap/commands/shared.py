@@ -34,6 +34,12 @@ def reading_arguments(parser: argparse.ArgumentParser) -> None:
     choose.add_argument("--until", metavar="TIME", help="before this time")
 
 
+def ca_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the trusted roots that chains are verified against."""
+    told = "verify the servers' chains, at capture time, against these roots (PEM or DER; system: this machine's)"
+    parser.add_argument("--ca", metavar="FILE", help=told)
+
+
 def read(arguments: argparse.Namespace, tables: list[str] | None) -> tuple["Capture", int]:
     """Read all files as one input; those that cannot be read are complained of and left out, if others can."""
     import tlspcap

@@ -9,6 +9,11 @@ from tlspcap.findings import evidence
 from tlspcap.findings.case import Case
 from tlspcap.findings.model import Finding, Severity
 
+_WANTED = [
+    "id", "capture", "transport", "stream", "frame", "client_ip", "server_ip", "server_port", "server", "sni", "ja4",
+    "version", "negotiated_version", "group", "hello_retry", "resumption", "resumed", "outcome", "client_hello_digest",
+    "server_ms", "server_hello_ms", "server_rtt_ms", "tcp_rtt_ms",
+]  # fmt: skip
 ENOUGH = 3  # handshakes of a kind before a rule is read from them
 SLOW_MS = 100  # of the server's own time
 SLOW_ROUNDS = 5  # times the round trip
@@ -57,7 +62,7 @@ def tickets_not_shared(case: Case) -> Iterator[Finding]:
 
 def _asked(case: Case) -> pd.DataFrame:
     """Handshakes that offered a session, with the address to which the client went before for that name and port."""
-    rows = case.handshakes
+    rows = case.handshakes[_WANTED]
     before = rows.groupby(["client_ip", "ja4", "sni", "server_port"], sort=False)["server_ip"].shift()
     return rows.assign(before=before)[rows["resumption"].isin(["declined", "session_id", "ticket", "psk"])]
 
@@ -72,7 +77,7 @@ def _roams(rows: pd.DataFrame) -> "pd.Series[bool]":
 
 def hello_retry_usual(case: Case) -> Iterator[Finding]:
     """A server asks most clients of TLS 1.3 for another hello (HelloRetryRequest): a round trip more each time."""
-    rows = case.handshakes
+    rows = case.handshakes[_WANTED]
     rows = rows[rows["hello_retry"] | rows["negotiated_version"].str.startswith("TLS 1.3").fillna(False)]
     retried = rows.groupby("server", sort=False)["hello_retry"]
     usual = (retried.transform("mean") > 0.5) & (retried.transform("sum") >= ENOUGH)
@@ -108,7 +113,8 @@ def _shares(case: Case, rows: pd.DataFrame) -> Iterator[str]:
 
 def slow_server(case: Case) -> Iterator[Finding]:
     """A server needs far longer for its part of the handshake than the way to it explains."""
-    rows = case.established
+    rows = case.handshakes[_WANTED]
+    rows = rows[rows["outcome"] == "established"]
     short = rows["resumed"] | rows["negotiated_version"].str.startswith("TLS 1.3").fillna(False)
     flights = short.map(FLIGHTS) + rows["hello_retry"].astype(int)
     own = rows["server_ms"] - flights * rows["server_rtt_ms"].fillna(0)

@@ -108,8 +108,9 @@ def _finding(case: Case, flaw: Flaw, shown: pd.DataFrame) -> Finding:
     said = flaw.say(group)
     severity = Severity.ERROR if len(failed) else flaw.severity
     detail = (*said.detail, *_seen(group), *_probable(failed), *_unminded(group))
-    causes = (flaw.cause,) if flaw.cause and len(failed) else ()
-    return evidence.finding(flaw.rule, severity, rows, title(said.statement, failed), detail, said.advice, causes)
+    return evidence.finding(
+        flaw.rule, severity, rows, title(said.statement, failed), detail, said.advice, _causes(flaw, failed)
+    )
 
 
 def _together(flaw: Flaw, severity: Severity, rows: pd.DataFrame) -> Finding:
@@ -117,8 +118,16 @@ def _together(flaw: Flaw, severity: Severity, rows: pd.DataFrame) -> Finding:
     statement = f"{rows[flaw.by].nunique():,} more {flaw.others}, of {evidence.servers(rows)}"
     failed = rows[rows["blamed"]]
     advice = f"Look at each of them: the findings {flaw.rule} say what to change for one."
-    causes = (flaw.cause,) if flaw.cause and len(failed) else ()
-    return evidence.finding(flaw.rule, severity, rows, title(statement, failed), (), advice, causes)
+    return evidence.finding(flaw.rule, severity, rows, title(statement, failed), (), advice, _causes(flaw, failed))
+
+
+def _causes(flaw: Flaw, failed: pd.DataFrame) -> tuple[Cause, ...]:
+    """What is behind the failures; a client that left without a word may have had another reason."""
+    if flaw.cause is None or failed.empty:
+        return ()
+    return (
+        (flaw.cause, Cause.CLIENT_LEFT) if failed["failure_mechanism"].isin(["close", "reset"]).all() else (flaw.cause,)
+    )
 
 
 def title(statement: str, failed: pd.DataFrame) -> str:

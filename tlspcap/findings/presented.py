@@ -20,7 +20,7 @@ Flags = "pd.Series[bool]"
 SERVER = ["server_ip", "server_port"]
 _WANTED = [
     "id", "capture", "transport", "stream", "frame", "time", "client_ip", *SERVER, "server", "place", "sni", "version",
-    "outcome", "alert", "chain_sha256", "chain_bytes", "tcp_rtt_ms",
+    "outcome", "failure_mechanism", "alert", "chain_sha256", "chain_bytes", "tcp_rtt_ms",
 ]  # fmt: skip
 
 

@@ -13,11 +13,14 @@ from tlspcap.report.sections import build
 Tables = Mapping[str, pd.DataFrame]
 
 
-def save(tables: Tables, path: str | Path, by: str | Sequence[str] = "version", sources: Sequence[str] = ()) -> None:
+def save(
+    tables: Tables, path: str | Path, by: str | Sequence[str] = "version", sources: Sequence[str] = (),
+    ca: str | Path | None = None,
+) -> None:  # fmt: skip
     """Write the report of a capture's tables to `path`: .html (or .htm), .md or .json by its suffix.
 
     Raises:
-        ArgumentError: the suffix is none of these, or `by` names no column.
+        ArgumentError: the suffix is none of these, `by` names no column, or the roots `ca` cannot be read.
 
     >>> save({}, "night.pdf")
     Traceback (most recent call last):
@@ -26,7 +29,7 @@ def save(tables: Tables, path: str | Path, by: str | Sequence[str] = "version", 
     suffix = Path(path).suffix.lower()
     if suffix not in RENDERERS:
         raise ArgumentError(f"cannot write a report as {suffix!r}: use .html, .md or .json")
-    text = RENDERERS[suffix](build(tables, by, sources), tables)
+    text = RENDERERS[suffix](build(tables, by, sources, ca), tables)
     Path(path).write_text(text, encoding="utf-8")
 
 

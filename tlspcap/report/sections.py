@@ -1,6 +1,7 @@
 """The content of a report, made from the tables alone: what matters first, and nothing about how it is shown."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -27,17 +28,19 @@ FEW = f"{words.UNKNOWN}: too few for that quantile. Left out: failed, unknown or
 
 
 def build(
-    tables: Mapping[str, pd.DataFrame], by: str | Sequence[str] = "version", sources: Sequence[str] = ()
-) -> Report:
+    tables: Mapping[str, pd.DataFrame], by: str | Sequence[str] = "version", sources: Sequence[str] = (),
+    ca: str | Path | None = None,
+) -> Report:  # fmt: skip
     """Make the report of a capture's tables.
 
     Args:
         tables: DataFrames by name; `handshakes` is needed, `alerts` and `notes` add what they know.
         by: column or columns of `handshakes` that failures and latency are grouped by.
         sources: names of the inputs, as given; default: the files that the handshakes name.
+        ca: trusted roots, a file or "system", to verify chains against; without them nothing is said about trust.
 
     Raises:
-        ArgumentError: `by` names no column of the handshakes table.
+        ArgumentError: `by` names no column of the handshakes table, or the roots cannot be read.
 
     >>> from tlspcap.schema import TABLES
     >>> empty = pd.DataFrame({c.name: pd.Series(dtype=c.pandas_dtype) for c in TABLES["handshakes"].columns})
@@ -46,7 +49,7 @@ def build(
     """
     keys = [by] if isinstance(by, str) else list(by)
     handshakes, notes = tables["handshakes"], tables.get("notes")
-    found = findings.find(tables)
+    found = findings.find(tables, ca)
     if handshakes.empty:
         others = None if notes is None else notes[~notes["kind"].isin(NOTHING_FOUND)]
         sections = [diagnosis.section(found), _lacking(handshakes, others)]
