@@ -242,7 +242,7 @@ class Capture:
         return Plots(self)
 
     def report(self, path: str | Path, by: str | list[str] = "version", ca: str | Path | None = None) -> None:
-        """Write the report to a file: .html (one self-contained page), .md or .json, by its suffix; `ca`: see `find`."""
+        """Write the report to a file: .html (one page), .md or .json, by its suffix; `ca`: see `find`."""
         from tlspcap import report
 
         report.save(tables=self.tables, path=path, by=by, ca=ca)

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tlspcap import schema
@@ -67,9 +68,10 @@ class Case:
         """Those of `failed` that no rule has explained so far."""
         return self.failed[~self._explained[self.is_failed]]
 
-    def is_open(self, rows: pd.DataFrame) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    def is_open(self, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """Which of some rows of `handshakes` failed and were not explained so far."""
-        return (self.is_failed & ~self._explained)[rows["place"].to_numpy()]
+        chosen: npt.NDArray[np.bool_] = (self.is_failed & ~self._explained)[rows["place"].to_numpy()]
+        return chosen
 
     @cached_property
     def established(self) -> pd.DataFrame:
