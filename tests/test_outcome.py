@@ -144,6 +144,9 @@ CASES: dict[str, tuple[Callable[[], Talk], str, Expected]] = {
         lambda: Talk().says(CLIENT, hello12()).says(SERVER, flight12())
         .says(CLIENT, record(HANDSHAKE, message(16, b"key")), finished12(), sealed(100)).closes(SERVER),
         "ended_early", failed(Mechanism.CLOSE, Party.SERVER, Phase.FINISHED)),
+    "what a client said behind the last Finished is lost, and the server's alert may refuse or close": (
+        lambda: Talk().says(CLIENT, hello12()).says(SERVER, server_hello12(), finished12()).says(CLIENT, finished12())
+        .loses(CLIENT, 58).says(SERVER, record(ALERT, bytes(26))).closes(SERVER), "bytes_missing", UNKNOWN),
     "the client leaves a session that the server then closes with an alert": (
         lambda: full12().closes(CLIENT).says(SERVER, record(ALERT, bytes(26))).closes(SERVER), "both_finished", OK),
     "the client closes at once behind the server's Finished": (

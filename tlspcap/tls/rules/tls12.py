@@ -1,6 +1,6 @@
 """Rules for SSL 3.0 to TLS 1.2, where Finished and alerts show by their record types even when sealed."""
 
-from tlspcap.tls.account import CLIENT, SERVER
+from tlspcap.tls.account import CLIENT, SERVER, SeenAlert
 from tlspcap.tls.evidence import Evidence
 from tlspcap.tls.phases import phase_of
 from tlspcap.tls.records import Record
@@ -14,15 +14,9 @@ def last_finished_refused(seen: Evidence) -> Verdict | None:
     Only the server's counts as a refusal: a client that sends an alert first of all behind the server's Finished is
     closing a session that both sides completed.
     """
-    account = seen.account
-    if not seen.complete12 or account.client.application or account.server.application or seen.closed is None:
-        return None
-    client, server = account.client.finished, account.server.finished
-    server_was_last = server is not None and client is not None and _answers(server, client)
-    alert = next(iter(account.server.sealed_alerts), None)
-    client_spoke = account.client.sealed_alerts and alert and account.client.sealed_alerts[0].position < alert.position
-    if server_was_last or alert is None or client_spoke or _left_before(seen, alert.data):
-        return None
+    alert = _answer_to_last_finished(seen)
+    if alert is None or seen.gap:
+        return None  # what is missing may be data, which only a client that saw the handshake through sends
     reason = (
         "the server answered the client's Finished with a sealed alert and the connection ended without data, so it "
         "most likely refused it (inferred from the order)"
@@ -48,6 +42,8 @@ def both_finished(seen: Evidence) -> Verdict | None:
     answered = account.client.application is not None or account.server.application is not None
     only_alerts = (account.client.sealed_alerts or account.server.sealed_alerts) and not answered
     if only_alerts:
+        if seen.gap and _answer_to_last_finished(seen) is not None:
+            return None  # a refusal, or what closed a session of which the rest is missing
         reason = (
             "both sides sent ChangeCipherSpec and Finished; only a sealed alert followed, inferred to be the closing "
             "one"
@@ -89,6 +85,20 @@ def _is_before_tls13(seen: Evidence) -> bool:
     if account.server_hello is not None or account.client.finished or account.server.finished:
         return not seen.tls13
     return not clear.isdisjoint([*account.client.steps, *account.server.steps])
+
+
+def _answer_to_last_finished(seen: Evidence) -> SeenAlert | None:
+    """The server's sealed alert behind the client's Finished, the last of both, where nothing else was sent."""
+    account = seen.account
+    if not seen.complete12 or account.client.application or account.server.application or seen.closed is None:
+        return None
+    client, server = account.client.finished, account.server.finished
+    server_was_last = server is not None and client is not None and _answers(server, client)
+    alert = next(iter(account.server.sealed_alerts), None)
+    client_spoke = account.client.sealed_alerts and alert and account.client.sealed_alerts[0].position < alert.position
+    if server_was_last or alert is None or client_spoke or _left_before(seen, alert.data):
+        return None
+    return alert
 
 
 def _answers(server: Record, client: Record) -> bool:
