@@ -241,8 +241,8 @@ class _Worker:
         command = [sys.executable, "-P", "-c", program]
         pipe, files = subprocess.PIPE, seat.files()
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, pass_fds=files)
-        for socket in seat.peers.values():  # the process has them now
-            os.close(socket)
+        for file in files:  # the process has them now
+            os.close(file)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self.pipe = self._process.stdout

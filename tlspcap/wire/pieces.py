@@ -107,9 +107,10 @@ def read_piece(file: int, name: str, index: int, room: Room) -> Piece:
         got, head = room.load(file, low), os.pread(file, FILE_HEADER, 0)
     except OSError:  # told by whoever reads the file alone then
         return Piece(low, low, False, False, facts, [])
-    edges, last = (0, room.size), got <= room.size
-    start, stop = (_first_header(room, head, edge, got) for edge in edges)
-    start, stop = start if index else 2 * FILE_HEADER, FILE_HEADER + got if last else stop
+    start, stop = (_first_header(room, head, edge, got) for edge in (0, room.size))
+    last = got <= room.size or (stop is None and got < room.size + LOOK)
+    start = 2 * FILE_HEADER if not index else start or FILE_HEADER
+    stop = FILE_HEADER + got if last else stop or FILE_HEADER + room.size
     room.raw[start - FILE_HEADER : start] = head  # a piece is a small capture of its own
     window = _Loaded(room, start - FILE_HEADER, stop, low - FILE_HEADER)
     laid = _columns(window, facts, room) if start < stop else []
@@ -117,11 +118,11 @@ def read_piece(file: int, name: str, index: int, room: Room) -> Piece:
     return Piece(low + start - FILE_HEADER, low + stop - FILE_HEADER, whole, last, facts, laid or [])
 
 
-def _first_header(room: Room, head: bytes, edge: int, got: int) -> int:
-    """Find the first packet header at or behind a piece's edge; as the room counts, where the file begins later."""
+def _first_header(room: Room, head: bytes, edge: int, got: int) -> int | None:
+    """Find the first packet header at or behind a piece's edge, as the room counts, where the file begins later."""
     at = FILE_HEADER + edge
     found = find_header(room.buffer[at : FILE_HEADER + min(edge + LOOK, got)], PCAP_MAGICS[head[:4]])
-    return at + (found or 0)
+    return None if found is None else at + found
 
 
 def _columns(window: Window, facts: FileFacts, room: Room) -> list[Laid] | None:

@@ -28,11 +28,11 @@ _LENGTH = Struct("<I")
 
 
 class Seat(NamedTuple):
-    """What a process must be given to be of a team, all of it inherited from the one that began: open files."""
+    """What makes a process one of a team: open files of its own, which a child process can inherit."""
 
     number: int
     peers: dict[int, int]  # number of each other process, and the socket to it
-    memory: int  # the file that all rooms lie in
+    memory: int  # a file that all rooms lie in
     size: int  # bytes of a piece
 
     def files(self) -> list[int]:
@@ -43,12 +43,13 @@ class Seat(NamedTuple):
 def seats(count: int, size: int) -> list[Seat]:
     """Make the seats of a team."""
     memory = _memory(count * ROOMS * _room_bytes(size))
+    memories = [memory, *(os.dup(memory) for _ in range(1, count))]
     peers: list[dict[int, int]] = [{} for _ in range(count)]
     for one in range(count):
         for other in range(one):
             ends = socket.socketpair()
             peers[one][other], peers[other][one] = (end.detach() for end in ends)
-    return [Seat(index, peers[index], memory, size) for index in range(count)]
+    return [Seat(index, peers[index], memories[index], size) for index in range(count)]
 
 
 def _memory(size: int) -> int:

@@ -1,0 +1,140 @@
+"""Processes that scan a capture together see what one sees alone, whatever the file is like."""
+
+import mmap
+import os
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from packet_builder import Row, ethernet, ipv4, ipv6, pcap, pcapng, reference_captures, scan, tcp
+
+from tlspcap.errors import TlspcapError
+from tlspcap.wire import pieces
+from tlspcap.wire.columns import FileFacts
+from tlspcap.wire.files import PCAP_MAGICS
+from tlspcap.wire.team import Team, seats
+from tlspcap.wire.walk import find_header
+
+SAMPLES = Path(__file__).parent.parent / "sample_captures"
+OPTIONS = b"\x06" + bytes(7)  # an IPv6 header that the columns leave to be read packet by packet
+FRAMES = [
+    frame
+    for at in range(1, 41)
+    for frame in (
+        ethernet(ipv4(tcp(b"from a client" * at, seq=at))),
+        ethernet(ipv6(OPTIONS + tcp(b"after options", seq=at), following=0), ethertype=0x86DD),
+        ethernet(ipv4(bytes(100), protocol=17)),
+        ethernet(ipv6(tcp(b"x" * 1400, seq=at)), ethertype=0x86DD),
+    )
+]
+INNER = pcap(FRAMES[:8])  # a capture that someone downloads while we record
+
+
+def seen(path: Path, members: int, size: int) -> list[tuple[list[Row], FileFacts]]:
+    """Let the members of a team read a file, each in a thread of its own; return what each saw."""
+
+    def member(team: Team) -> tuple[list[Row], FileFacts]:
+        with closing(team):
+            return scan(path, chunk_bytes=size, team=team)
+
+    with ThreadPoolExecutor(members) as pool:
+        return list(pool.map(member, [Team(seat) for seat in seats(members, size)]))
+
+
+def assert_seen_alike(path: Path, members: int, size: int) -> None:
+    """Every member sees what one that is alone sees."""
+    alone = scan(path)
+    for together in seen(path, members, size):
+        assert together[0] == alone[0]
+        assert replace(together[1], name="") == replace(alone[1], name="")
+
+
+@pytest.mark.parametrize("members", [2, 3])
+@pytest.mark.parametrize("size", [400, 3_000, 50_000, 1 << 20])
+@pytest.mark.parametrize("options", [{}, {"order": ">"}, {"nanoseconds": True}, {"kuznetzov": True}])
+def test_a_team_sees_what_one_sees_alone(members: int, size: int, options: dict[str, object], tmp_path: Path) -> None:
+    """Segments, payloads and facts are equal, whatever the size of pieces and the kind of pcap."""
+    (path := tmp_path / "a.pcap").write_bytes(pcap(FRAMES, **options))
+    assert_seen_alike(path, members, size)
+
+
+@pytest.mark.parametrize("path", [path for path in reference_captures() if path.stat().st_size < 1_000_000][::3])
+def test_a_team_reads_any_capture(path: Path) -> None:
+    """The same holds for captures of real traffic, also for those that cannot be read in pieces."""
+    assert_seen_alike(path, 2, 40_000)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), size=st.integers(500, 30_000))
+def test_damage_is_read_alike(data: st.DataObject, size: int, tmp_path: Path) -> None:
+    """Bytes overwritten anywhere, or a file cut anywhere, end the reading of a team where they end that of one."""
+    content = bytearray(pcap(FRAMES))
+    for at in data.draw(st.lists(st.integers(24, len(content) - 8), max_size=4)):
+        content[at : at + 4] = data.draw(st.binary(min_size=4, max_size=4))
+    (path := tmp_path / "damaged.pcap").write_bytes(content[: data.draw(st.integers(24, len(content)))])
+    assert_seen_alike(path, 2, size)
+
+
+@pytest.mark.parametrize("size", [700, 1_500, 5_000])
+def test_a_capture_inside_a_capture_misleads_nobody(size: int, tmp_path: Path) -> None:
+    """Packet headers in a payload are guessed to be some, which is noticed, and the file is read right all the same."""
+    frames = [ethernet(ipv4(tcp(INNER, seq=at))) for at in range(60)]
+    (path := tmp_path / "nested.pcap").write_bytes(pcap(frames))
+    assert_seen_alike(path, 2, size)
+
+
+def test_more_packets_than_fit_are_read_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where a piece has more packets than a room has columns for, every process reads on by itself."""
+    monkeypatch.setattr(pieces, "MOST_ROWS", 50)
+    (path := tmp_path / "tiny.pcap").write_bytes(pcap([b""] * 300 + FRAMES))
+    assert_seen_alike(path, 2, 4_000)
+
+
+def test_one_team_reads_several_files(tmp_path: Path) -> None:
+    """A team goes from file to file, whether or not each can be read in pieces to its end."""
+    contents = [pcap(FRAMES), pcapng(FRAMES[:20]), pcap(FRAMES)[:20_000] + b"\xff" * 5_000 + pcap(FRAMES), pcap(FRAMES)]
+    paths = [tmp_path / f"{at}.pcap" for at in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    first, second = (Team(seat) for seat in seats(2, 3_000))
+    with closing(first), closing(second), ThreadPoolExecutor(2) as pool:
+        answers = pool.map(lambda team: [scan(path, chunk_bytes=3_000, team=team) for path in paths], (first, second))
+        for answer in answers:
+            assert answer == [scan(path) for path in paths]
+
+
+def test_a_process_that_ends_early_is_an_error_for_those_who_wait(tmp_path: Path) -> None:
+    """Whoever needs a piece of a process that has gone says so instead of waiting."""
+    (path := tmp_path / "a.pcap").write_bytes(pcap(FRAMES))
+    own, other = seats(2, 3_000)
+    team = Team(own)
+    for file in other.files():
+        os.close(file)
+    with closing(team), pytest.raises(TlspcapError, match="ended early"):
+        scan(path, chunk_bytes=3_000, team=team)
+
+
+def test_pieces_of_a_file_are_used() -> None:
+    """A sound capture is read in pieces to its end: nobody reads on alone."""
+    path = SAMPLES / "version-cipher-matrix.pcap"
+    size = path.stat().st_size // 5
+    with path.open("rb") as file:
+        room = pieces.Room(mmap.mmap(-1, pieces.Room.needed(size)), size)
+        found = [pieces.read_piece(file.fileno(), "", index, room) for index in range(5)]
+    assert all(piece.whole for piece in found)
+    assert [piece.last for piece in found[:5]] == [False] * 4 + [True]
+    assert [piece.start for piece in found[1:]] == [piece.stop for piece in found[:-1]]
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200), st.sampled_from(sorted(PCAP_MAGICS)))
+def test_guessing_headers_is_safe_on_any_bytes(head: bytes, tail: bytes, magic: bytes) -> None:
+    """A guess lies inside of the bytes, or there is none."""
+    data = np.frombuffer(head + struct.pack("<IIII", 1_700_000_000, 0, 4, 4) + tail, dtype=np.uint8)
+    found = find_header(data, PCAP_MAGICS[magic])
+    assert found is None or 0 <= found <= len(data) - PCAP_MAGICS[magic].header
