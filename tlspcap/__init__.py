@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from tlspcap.extraction.extracting import Extract, extract
     from tlspcap.failures import failure_ratio
     from tlspcap.latency import latency
+    from tlspcap.pair import compare, paths
     from tlspcap.report.contrast import contrast
     from tlspcap.selection import Selection
 
 __all__ = [
-    "Capture", "Extract", "Selection", "contrast", "errors", "extract", "failure_ratio", "latency", "plots", "read",
-    "scan",
+    "Capture", "Extract", "Selection", "compare", "contrast", "errors", "extract", "failure_ratio", "latency", "paths",
+    "plots", "read", "scan",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
@@ -32,7 +33,7 @@ __version__ = "0.1.0"
 # (PEP 562): `tlspcap --help` answers at once.
 _HOMES = {
     "Capture": "capture", "read": "capture", "scan": "capture", "failure_ratio": "failures", "latency": "latency",
-    "plots": "plots", "Selection": "selection", "contrast": "report.contrast",
+    "plots": "plots", "Selection": "selection", "compare": "pair", "paths": "pair", "contrast": "report.contrast",
     "Extract": "extraction.extracting", "extract": "extraction.extracting",
 }  # fmt: skip
 

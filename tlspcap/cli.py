@@ -9,9 +9,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tlspcap.commands import explain, extract, report, shared, table
+from tlspcap.commands import compare, explain, extract, report, shared, table
 
-COMMANDS = {"report": report, "table": table, "explain": explain, "extract": extract}
+COMMANDS = {"report": report, "table": table, "explain": explain, "compare": compare, "extract": extract}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

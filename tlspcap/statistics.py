@@ -157,14 +157,14 @@ def sample_size(first: float, second: float) -> float:
     Methods for Rates and Proportions, 3.2), which comes close to what Fisher's exact test needs.
 
     Returns:
-        A whole number as float; inf where the proportions are equal.
+        A whole number as float; inf where the proportions are equal, or one is NaN.
 
     Example:
         >>> sample_size(0.3, 0.0), sample_size(0.02, 0.04)
         (28.0, 1239.0)
     """
     gap = abs(first - second)
-    if not gap:
+    if not gap or math.isnan(gap):
         return math.inf
     mean = (first + second) / 2
     spread = first * (1 - first) + second * (1 - second)

@@ -6,9 +6,10 @@ thousand plots leaves nothing behind (`plots.failure_ratio(df).figure.savefig("r
 `pyplot.show()`, pass `ax=pyplot.subplots()[1]`.
 """
 
+from tlspcap.plots.change import change
 from tlspcap.plots.exchange import ladder
 from tlspcap.plots.grid import matrix
 from tlspcap.plots.lanes import failure_ratio, latency, timeline
 from tlspcap.plots.style import COLOURS
 
-__all__ = ["COLOURS", "failure_ratio", "ladder", "latency", "matrix", "timeline"]
+__all__ = ["COLOURS", "change", "failure_ratio", "ladder", "latency", "matrix", "timeline"]

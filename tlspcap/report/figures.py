@@ -35,14 +35,14 @@ def draw(tables: Mapping[str, pd.DataFrame], by: Sequence[str] = ("version",)) -
         return ()
     keys = by[0] if len(by) == 1 else list(by)
     made = [
-        _figure("failure_ratio", "failures", lambda: plots.failure_ratio(handshakes, by=keys)),
-        _figure("timeline", "failures", lambda: plots.timeline(handshakes)),
+        figure("failure_ratio", "failures", lambda: plots.failure_ratio(handshakes, by=keys)),
+        figure("timeline", "failures", lambda: plots.timeline(handshakes)),
     ]
     if (handshakes["outcome"] == "failed").any():
-        made.append(_figure("matrix", "causes", lambda: plots.matrix(handshakes)))
+        made.append(figure("matrix", "causes", lambda: plots.matrix(handshakes)))
         made += _ladder_of_first_failure(tables)
     if (handshakes["outcome"] == "established").any():
-        made.append(_figure("latency", "latency", lambda: plots.latency(handshakes, by=keys)))
+        made.append(figure("latency", "latency", lambda: plots.latency(handshakes, by=keys)))
     return tuple(made)
 
 
@@ -52,6 +52,8 @@ CAPTIONS = {
     "matrix": "Version and cipher: what succeeded, what failed and with which alert.",
     "ladder": "The first handshake that failed, message by message.",
     "latency": "How long established handshakes took.",
+    "change_failures": "Failure ratio of each group, before and after.",
+    "change_latency": "Median duration of each group, before and after.",
 }
 
 
@@ -67,10 +69,10 @@ def _ladder_of_first_failure(tables: Mapping[str, pd.DataFrame]) -> list[Figure]
     if own.empty:
         return []
     sent = None if alerts is None else alerts[alerts["id"] == first["id"]]
-    return [_figure("ladder", "causes", lambda: plots.ladder(own, handshake=first, alerts=sent))]
+    return [figure("ladder", "causes", lambda: plots.ladder(own, handshake=first, alerts=sent))]
 
 
-def _figure(key: str, section: str, plot: Callable[[], "Axes"]) -> Figure:
+def figure(key: str, section: str, plot: Callable[[], "Axes"]) -> Figure:
     """Draw in the style of a page: text stays text, so that it can be found and read aloud."""
     import matplotlib
 

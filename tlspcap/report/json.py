@@ -10,6 +10,8 @@
     sections        [{key, title, sentences: [sentence, …], tables: [table, …]}, …]
                     keys: findings, failures, causes, contrast, latency, lacking
 
+    A comparison has the schema "tlspcap.comparison", no facts, and the sections compared, failures, latency, changes.
+
     sentence        {text, mood: plain|good|bad|doubt, details: [text, …], filters: [{capture, filter}, …], data: {…}}
     table           {key, caption, columns: [{key, caption, unit}, …], rows: [{column key: value}, …]}
 
@@ -29,7 +31,7 @@ SCHEMA = "tlspcap.report"
 SCHEMA_VERSION = 1
 
 
-def render(report: Report) -> str:
+def render(report: Report, schema: str = SCHEMA) -> str:
     """Write the report as JSON text, in ASCII so that no terminal or log can be upset by it.
 
     >>> from tlspcap.report.model import Report, Sentence
@@ -37,7 +39,7 @@ def render(report: Report) -> str:
     'All 3 succeeded.'
     """
     shape = {
-        "schema": SCHEMA,
+        "schema": schema,
         "schema_version": SCHEMA_VERSION,
         "sources": list(report.sources),
         "facts": dict(report.facts),
