@@ -43,7 +43,7 @@ def _outputs(notebook: Any, kind: str) -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module", params=["01_first_look.ipynb", "02_intermittent_alert.ipynb"])
+@pytest.fixture(scope="module", params=["01_first_look.ipynb", "02_intermittent_alert.ipynb", "05_certificates.ipynb"])
 def notebook(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Give each notebook after it ran."""
     with pytest.MonkeyPatch.context() as patch:
@@ -66,7 +66,11 @@ def test_plots_show(notebook: Any) -> None:
 def test_findings_are_those_of_the_text(notebook: Any) -> None:
     """The numbers that the prose rests on are in the outputs."""
     text = "\n".join(_outputs(notebook, "text/plain"))
-    if "protocol_version" in text:
+    if "missing_intermediate" in text:
+        assert "without the intermediate certificate CN=Home Trust TLS CA 1,O=Home Trust" in text
+        assert "had expired 3 days before" in text
+        assert "1 handshake with it succeeded" in text
+    elif "protocol_version" in text:
         assert "the server sent protocol_version (70) after the ClientHello" in text
     else:
         assert "Failed after the ClientHello: the server refused the client; it sent" in text

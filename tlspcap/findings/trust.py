@@ -39,17 +39,22 @@ class Verdicts:
 
     def say(self, group: Group) -> Said:
         """The words of a finding about an untrusted chain."""
-        top, source = group.chain.top, self.anchors.source
-        unknown = top.issuer not in self.anchors.subjects
-        missing = f"the issuer {words.wire(top.issuer, 120)} is not among them" if unknown else "a rule is broken"
+        source, issuer = self.anchors.source, group.chain.top.issuer
+        whose = f"the chain of {evidence.servers(group.rows)} for {named(group.leaf)}"
+        if issuer in self.anchors.subjects:
+            why = words.wire(self.why[group.chain.key], 120)
+            statement = f"{whose} does not pass, though it leads to {source}: {why}"
+        else:
+            statement = f"{whose} ends at {words.wire(issuer, 120)}, which is not among {source}"
         return Said(
-            f"the chain of {evidence.servers(group.rows)} for {named(group.leaf)} leads to none of {source}: {missing}",
+            statement,
             "On the server: send the whole chain, by an authority that its clients trust; or give the clients its "
             "root. On this machine: see that the right roots were given.",
             tuple(self._detail(group)),
         )
 
     def _detail(self, group: Group) -> Iterator[str]:
+        yield "The roots are those that were given now; the time is that of the handshakes."
         yield f"The verifier says: {words.wire(self.why[group.chain.key], 300)}."
         own = words.wire(_own_name(group.chain))
         yield f"Verified for {own}, by the rules of RFC 5280 and the CA/Browser Forum; not whether it was revoked."

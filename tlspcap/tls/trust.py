@@ -135,7 +135,8 @@ def _of_system() -> "list[x509.Certificate]":
     context = ssl.create_default_context()
     found = []
     for encoded in context.get_ca_certs(binary_form=True):
-        with contextlib.suppress(ValueError):  # stores hold a few that break the rules of today
+        with contextlib.suppress(ValueError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # stores hold a few that break the rules of today
             found.append(x509.load_der_x509_certificate(encoded))
     return found
 
