@@ -14,6 +14,7 @@ from tlspcap.explain import explain
 from tlspcap.failures import failure_ratio
 from tlspcap.latency import latency
 from tlspcap.progress import bar
+from tlspcap.report.contrast import Contrast, contrast
 from tlspcap.selection import Selection
 from tlspcap.spread import read_tables, scan_tables
 from tlspcap.wire.columns import FileFacts
@@ -227,6 +228,10 @@ class Capture:
         """Quantiles of each measure per group, in ms (see `tlspcap.latency`)."""
         return latency(self.handshakes, by, outcome)
 
+    def contrast(self, outcome: str = "failed", limit: float | None = None) -> Contrast:
+        """What goes with the failures, or with slowness, and whether that may be chance (see `tlspcap.contrast`)."""
+        return contrast(self.handshakes, outcome, limit)
+
     def explain(self, handshake: int) -> str:
         """One handshake, step by step, in words."""
         return explain(handshake, self.tables)
@@ -237,7 +242,7 @@ class Capture:
         return Plots(self)
 
     def report(self, path: str | Path, by: str | list[str] = "version", ca: str | Path | None = None) -> None:
-        """Write the report to a file: .html (one self-contained page), .md or .json by suffix; `ca`: see `find`."""
+        """Write the report to a file: .html (one page), .md or .json, by its suffix; `ca`: see `find`."""
         from tlspcap import report
 
         report.save(tables=self.tables, path=path, by=by, ca=ca)

@@ -5,8 +5,10 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from tlspcap import schema
 from tlspcap import tables as tables_room
 from tlspcap.findings.presented import Presented, presented
 from tlspcap.grouping import is_outcome, server
@@ -38,9 +40,12 @@ class Case:
         self._explained = np.zeros(len(tables["handshakes"]), bool)
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        """Return the table of that name; empty where it was not read."""
+        """Return the table of that name: empty where it was not read, each row once where captures were joined."""
         found = self.tables.get(name)
-        return tables_room.empty(name) if found is None else found
+        if found is None:
+            return tables_room.empty(name)
+        key = list(schema.TABLES[name].key)
+        return found.drop_duplicates(key) if key else found
 
     @cached_property
     def handshakes(self) -> pd.DataFrame:
@@ -63,10 +68,10 @@ class Case:
         """Those of `failed` that no rule has explained so far."""
         return self.failed[~self._explained[self.is_failed]]
 
-    def is_open(self, rows: pd.DataFrame) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    def is_open(self, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """Which of some rows of `handshakes` failed and were not explained so far."""
-        open_ = self.is_failed & ~self._explained
-        return open_.take(rows["place"].to_numpy())
+        chosen: npt.NDArray[np.bool_] = (self.is_failed & ~self._explained)[rows["place"].to_numpy()]
+        return chosen
 
     @cached_property
     def established(self) -> pd.DataFrame:
