@@ -205,6 +205,8 @@ CASES: dict[str, tuple[Callable[[], Talk], str, Expected]] = {
         lambda: Talk().says(CLIENT, hello13()).says(SERVER, server_hello13(), ccs(), sealed(FLIGHT13[0]))
         .loses(SERVER, 90).says(CLIENT, ccs(), sealed(420, 96, FINISHED)).says(SERVER, sealed(35)).closes(SERVER),
         "ended_behind_finished", UNKNOWN),
+    "a warning behind which the capture ends": (
+        lambda: Talk().says(CLIENT, hello13()).says(SERVER, alert(1, 112)), "cut_off", UNKNOWN),
     "the client leaves first, in peace": (
         lambda: finished13().closes(CLIENT).says(SERVER, sealed(19)).closes(SERVER), "client_left_in_peace", OK),
     "the server refuses before any answer": (

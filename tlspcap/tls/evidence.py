@@ -123,7 +123,9 @@ class Evidence:
             return False
         if alert.level == FATAL:
             return True
-        return self.account.is_tls13 and alert.code not in BENIGN and not self.went_on(alert)
+        if not self.account.is_tls13 or alert.code in BENIGN or self.went_on(alert):
+            return False
+        return self.closed is not None or self.silent  # until then a server may go on behind a warning, as up to 1.2
 
     def opened(self, role: str, record: Record) -> Opened | None:
         """What keys showed of a sealed record."""
@@ -183,6 +185,8 @@ class Evidence:
         role = SERVER if alert.sender == CLIENT else CLIENT
         side, closed = self.account.side(role), self.account.side(role).closed
         if closed is None or closed.how != "fin":
+            return False
+        if closed.acked > alert.data.offset:  # the FIN acknowledges the alert, which came late into the capture
             return False
         came = closed.frame < alert.data.frame and alert.data.acked >= self.account.conversation.side(side.number).sent
         return came or self.covers_end(alert.data.acked, role)
