@@ -27,6 +27,11 @@ BOUNDS = (
     Bound("wire.files.CHUNK_BYTES", "bytes of a capture in memory at once", "the next are read when these are done"),
     Bound("wire.files.LARGEST_CHUNK", "bytes of one pcapng block", "reading stops there", "`truncated_file`"),
     Bound("wire.pcap.ROWS", "packets worked on at once", "the next follow when these are done"),
+    Bound(
+        "wire.pieces.MOST_ROWS",
+        "packets of a piece of a file that processes share",
+        "each process reads on alone",
+    ),
     Bound("wire.columns.MAX_PACKET", "captured bytes of a packet", "the file is damaged there", "`truncated_file`"),
     Bound(
         "wire.pcapng.MOST_INTERFACES",

@@ -29,7 +29,7 @@ from tlspcap.selection import Selection
 from tlspcap.wire.columns import FileFacts
 from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, sources
 from tlspcap.wire.rotation import in_order
-from tlspcap.wire.team import Seat, Team, seats
+from tlspcap.wire.team import ROOMS, Seat, Team, seats
 
 SECOND = 1_000_000_000
 WORTH_SPREADING = 64 << 20  # bytes of capture; starting a process takes as long as reading some 20 MB
@@ -186,7 +186,7 @@ def _pieces(job: Job, count: int, rows: int | None, progress: Progress | None) -
         yield from filter(None, work(job, rows, progress))
         return
     shares = [replace(job, share=(index, count)) for index in range(count)]
-    own_seat, *others = seats(count, job.chunk_bytes)
+    own_seat, *others = seats(count, max(job.chunk_bytes // ROOMS, 1))  # no more in memory than one chunk each
     workers = [_Worker(share, rows, seat) for share, seat in zip(shares[1:], others, strict=True)]
     team = Team(own_seat)
     team.meanwhile = partial(_wait, workers)
