@@ -40,7 +40,7 @@ def change(table: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
     else:
         raise ArgumentError("the table of failures or of latency of a comparison is needed")
     shown = table.head(MOST_LANES)
-    ax = canvas(ax, 8.0, 1.45 + 0.45 * max(len(shown), 2))
+    ax = canvas(ax, 9.0, 1.45 + 0.45 * max(len(shown), 2))
     if shown.empty:
         return nothing(ax, "nothing that both have")
     y = np.arange(len(shown))
@@ -58,10 +58,10 @@ def change(table: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
         ax.annotate(note(row), (1, lane), (10, 0), annotation_clip=False, fontsize=8.5, **place)
     ratios = "before_ratio" in table
     ax.xaxis.set_major_formatter(lambda value, _: percent(value) if ratios else duration(value) if value else "0")
-    ax.legend(loc="lower right", ncols=2, frameon=False, bbox_to_anchor=(1, 1))
+    ax.locator_params(axis="x", nbins=5)
     more = f"; the first {MOST_LANES} of {len(table):,}" if len(table) > MOST_LANES else ""
     title = "Failed handshakes, before and after" if ratios else "Median duration, before and after"
-    headline(ax, title, f"beside: 95 % interval of the difference{more}")
+    headline(ax, title, f"grey circle: before, blue diamond: after; beside, the 95 % interval of the difference{more}")
     return ax
 
 
