@@ -298,7 +298,7 @@ def test_every_option_has_help() -> None:
     """Each command and option says what it is for."""
     parser = cli._parser()
     (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    assert list(commands.choices) == ["report", "table", "explain", "extract"]
+    assert list(commands.choices) == ["report", "table", "explain", "compare", "extract"]
     for command in commands.choices.values():
         assert all(action.help for action in command._actions)
 

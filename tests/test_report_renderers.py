@@ -242,7 +242,7 @@ def test_json_has_its_documented_shape() -> None:
     assert (row["version"], row["failed"], row["base"], row["failure_ratio"]) == ("TLS 1.2", 3, 10, 0.3)
     assert (round(row["ci_low"], 3), round(row["ci_high"], 3)) == (0.108, 0.603)
     assert list(row) == [column["key"] for column in ratios["columns"]]
-    (cause,) = shape["sections"][1]["sentences"]
+    (cause,) = shape["sections"][2]["sentences"]
     assert (cause["data"]["alert"], cause["data"]["alert_code"], cause["data"]["count"]) == ("internal_error", 80, 3)
     assert cause["data"]["versions"] == {"TLS 1.2": 3}
 
