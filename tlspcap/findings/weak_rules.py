@@ -76,8 +76,8 @@ def no_forward_secrecy(case: Case) -> Iterator[Finding]:
     """A server exchanges keys by static RSA or DH: who records traffic and gets the server's key later reads it all."""
     rows = _chosen(case)
     static = (rows["forward_secrecy"] == False).fillna(False).astype(bool)  # noqa: E712 - a column, and NA in it
-    exchange = rows["cipher_code"].map({code: _static(int(code)) for code in rows["cipher_code"].dropna().unique()})
-    for part in evidence.by_server(rows[static & exchange.fillna(False).astype(bool)]):
+    codes = [code for code in rows["cipher_code"].dropna().unique() if _static(int(code))]
+    for part in evidence.by_server(rows[static & rows["cipher_code"].isin(codes)]):
         yield _weak(
             "no_forward_secrecy", part,
             f"{evidence.servers_do(part, 'exchange')} keys without forward secrecy",
