@@ -24,7 +24,7 @@ ROOMS = {
     "plots": ("plots",),
     "report": ("report", "explain", "export", "offers"),
     "capture": ("capture", "pair", "progress"),
-    "extraction": ("extraction",),
+    "extraction": ("extraction", "anonymize"),
     "public": ("__init__",),
     "cli": ("cli", "commands", "__main__"),
 }

@@ -74,6 +74,7 @@ class Endpoint:
     repeated: int = 0  # segments it sent again
     last_time: int = 0  # ns, of its last packet
     closed: Literal["", "fin", "reset"] = ""
+    origin: int = UNKNOWN  # sequence number of its stream's offset 0, once the conversation is over
 
 
 @dataclass(slots=True, eq=False)

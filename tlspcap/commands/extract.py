@@ -22,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--stream", type=int, metavar="N", help="Wireshark's number of the conversation (tcp.stream)")
     which.add_argument("--server", metavar="ADDR[:PORT]", help="those with this server")
     which.add_argument("--handshake", type=int, metavar="N", help="row number in the handshakes table")
+    anonymous = "replace addresses and names by others, and blank what is said"
+    parser.add_argument("--anonymize", action="store_true", help=anonymous)
     parser.add_argument("-o", "--output", default="-", metavar="OUT", help="file to write (standard output)")
 
 
@@ -40,7 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
         shared.complain("no handshake fits; nothing was written", code)
         return code
     output = sys.stdout.buffer if arguments.output == "-" else arguments.output
-    done = tlspcap.extract(arguments.files, handshakes=rows, output=output, skip_unreadable=True)
+    done = tlspcap.extract(
+        arguments.files, handshakes=rows, output=output, anonymize=arguments.anonymize, skip_unreadable=True
+    )
     if arguments.output != "-" and not arguments.quiet:
         shared.say(f"{arguments.output}: {done}\n")
     return code

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from tlspcap.capture import read
 from tlspcap.errors import ArgumentError
+from tlspcap.extraction import anonymous
 from tlspcap.extraction.survey import Survey, survey
 from tlspcap.extraction.walking import Chunk, Source, walk
 from tlspcap.extraction.writing import Container, Packet, write
@@ -41,13 +43,14 @@ def extract(
     *,
     handshakes: pd.DataFrame | Iterable[str],
     output: str | Path | IO[bytes],
+    anonymize: bool = False,
     skip_unreadable: bool = False,
 ) -> Extract:
     """Write the packets of chosen handshakes as a capture of their own; read again, it gives the same rows for them.
 
     Each handshake brings its whole TCP connection, as it was captured: from SYN to FIN, retransmissions, fragments and
     tunnels included, and ICMP errors about it. Key logs inside of a pcapng are secrets and stay out of it.
-    docs/extract.md tells what is written.
+    docs/extract.md tells what is written, and what `anonymize` takes out.
 
     Args:
         source: the captures that the handshakes were read from, as `read` takes them. They are read more than once, so
@@ -55,6 +58,8 @@ def extract(
         handshakes: rows of the handshakes table, or what its column `id` holds of them.
         output: the file to write, a path or an open binary file. A classic pcap where all packets have one link type,
             else pcapng, whatever it is called.
+        anonymize: replace addresses, host names and names in certificates by others, the same ones throughout, and
+            blank whatever is not needed to follow the handshake. Ports, times, sizes and offers stay.
         skip_unreadable: leave out captures that cannot be read at all, as in `read`.
 
     Returns:
@@ -74,8 +79,12 @@ def extract(
     sources = _sources(source, skip_unreadable)
     _guard(output, sources)
     rows = _rows(handshakes, sources, skip_unreadable)
-    found = survey(walk(sources, tolerant=skip_unreadable), rows)
-    packets, container = _as_they_are(walk(sources, tolerant=skip_unreadable), found), _container(found)
+    again = partial(walk, sources, tolerant=skip_unreadable)
+    found = survey(again(), rows)
+    if anonymize:
+        packets, container = anonymous.anonymized(again, found), anonymous.container(found)
+    else:
+        packets, container = _as_they_are(again(), found), _container(found)
     with _opened(output) as file:
         count = write(file, packets, container)
     for place in sources:

@@ -46,6 +46,7 @@ class Chunk(NamedTuple):
     packets: Packets
     segments: Segments  # `frame` counts in the file
     number: Int64  # of each segment, its conversation's, counted in the run
+    book: AddressBook
     joined: dict[int, list[int]]  # marked frames of each datagram put together from fragments, by the one that ends it
 
     def marked(self, frame: int) -> int:
@@ -90,4 +91,4 @@ def _chunk(file: int, name: str, run: _Run, all_packets: Packets, segments: Segm
     joined, run.fragments.joined = run.fragments.joined or {}, {}
     number = run.numbering.number(segments).number if len(segments) else segments.frame
     run.clock = max(run.clock, int(segments.time.max(initial=0)))
-    return Chunk(file, name, run.index, all_packets, segments, number, joined)
+    return Chunk(file, name, run.index, all_packets, segments, number, run.book, joined)

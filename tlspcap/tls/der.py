@@ -56,13 +56,17 @@ def elements(data: bytes) -> list[Element]:
     """
     found, offset = [], 0
     while offset < len(data):
-        tag, start, offset = _header(data, offset)
+        tag, start, offset = header(data, offset)
         found.append((tag, data[start:offset]))
     return found
 
 
-def _header(data: bytes, offset: int) -> tuple[int, int, int]:
-    """Return the tag at `offset`, and where its content begins and ends (X.690 8.1)."""
+def header(data: bytes, offset: int) -> tuple[int, int, int]:
+    r"""Return the tag at `offset`, and where its content begins and ends (X.690 8.1).
+
+    >>> header(bytes.fromhex("300302010500"), 2)
+    (2, 4, 5)
+    """
     head = data[offset : offset + 6]
     if len(head) < 2 or head[0] & 0x1F == 0x1F:  # tags of several bytes stand in no certificate
         raise Malformed("der", offset)
@@ -110,7 +114,7 @@ def _pair(data: bytes) -> tuple[Element, Element]:
 
 def _first_identifier(data: bytes) -> str:
     """The object identifier with which an AlgorithmIdentifier begins; its parameters may be anything."""
-    tag, start, end = _header(data, 0)
+    tag, start, end = header(data, 0)
     if tag != _OBJECT_IDENTIFIER:
         raise Malformed("der", 0)
     return identifier(data[start:end])

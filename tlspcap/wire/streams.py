@@ -147,6 +147,9 @@ class Streams:
         if self.over or conversation.until > self.deadline:
             conversation.until = self.deadline
         conversation.over = True
+        origins = [me.origin for me in self.sides] or [begun[0] for begun in self.begun]
+        for end, origin in zip((conversation.opener, conversation.other), origins, strict=False):
+            end.origin = origin
 
     def _in_time(self, block: Int64) -> Int64:
         """Cut a block before the first row that comes too late; a FIN or RST inside it may end it sooner still."""
