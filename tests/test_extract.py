@@ -285,6 +285,7 @@ def test_captures_of_one_name_are_refused() -> None:
         (["--stream", "4"], 1),
         (["--server", "203.0.113.10"], 20),
         (["--server", "203.0.113.10:443", "--failed"], 3),
+        (["--finding", "intermittent_failure"], 3),
     ],
 )
 def test_the_command_takes_those_that_fit(chosen: list[str], count: int, tmp_path: Path, capsys) -> None:
@@ -293,6 +294,15 @@ def test_the_command_takes_those_that_fit(chosen: list[str], count: int, tmp_pat
     assert cli.main(["extract", str(ALERT), *chosen, "-o", str(out)]) == 0
     assert f"({count} handshake" in capsys.readouterr().out
     assert len(rows_of(out)) == count
+
+
+def test_the_command_anonymizes(tmp_path: Path) -> None:
+    """`--anonymize` writes the chosen handshakes without addresses and names."""
+    out = tmp_path / "out.pcap"
+    assert cli.main(["extract", str(ALERT), "--failed", "--anonymize", "--quiet", "-o", str(out)]) == 0
+    rows = rows_of(out)
+    assert rows["alert"].tolist() == ["internal_error"] * 3
+    assert not set(rows["server_ip"]) & set(rows_of(ALERT)["server_ip"])
 
 
 def test_the_command_writes_nothing_where_nothing_fits(tmp_path: Path, capsys) -> None:
@@ -308,6 +318,7 @@ def test_the_command_writes_nothing_where_nothing_fits(tmp_path: Path, capsys) -
     [
         ([str(ALERT)], "say which handshakes"),
         (["-", "--failed"], "standard input"),
+        ([str(ALERT), "--finding", "no_such"], "there is: intermittent_failure"),
         ([str(ALERT), "--server", "www.example"], "is no address"),
     ],
 )

@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--failed", action="store_true", help="those that failed")
     which.add_argument("--stream", type=int, metavar="N", help="Wireshark's number of the conversation (tcp.stream)")
     which.add_argument("--server", metavar="ADDR[:PORT]", help="those with this server")
+    which.add_argument("--finding", metavar="ID", help="those of a finding, by its name, as the report gives it")
     which.add_argument("--handshake", type=int, metavar="N", help="row number in the handshakes table")
     anonymous = "replace addresses and names by others, and blank what is said"
     parser.add_argument("--anonymize", action="store_true", help=anonymous)
@@ -36,8 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise ArgumentError("extract reads its input twice, and standard input comes once: save it to a file first")
     if arguments.output == "-" and sys.stdout.isatty():
         raise ArgumentError("a capture is no text for a terminal; name a file with -o")
-    capture, code = shared.read(arguments, ["handshakes"])
+    capture, code = shared.read(arguments, ["handshakes"] if arguments.finding is None else None)
     rows = _chosen(capture.handshakes, arguments)
+    if arguments.finding is not None:
+        rows = rows[rows["id"].isin(_found(capture.findings, arguments.finding))]
     if rows.empty:
         shared.complain("no handshake fits; nothing was written", code)
         return code
@@ -54,19 +57,30 @@ def _chosen(rows: "pd.DataFrame", arguments: argparse.Namespace) -> "pd.DataFram
     """Return the rows that fit everything that was asked for."""
     from tlspcap.errors import ArgumentError
 
-    asked = (arguments.failed, arguments.stream is not None, arguments.server, arguments.handshake is not None)
-    if not any(asked):
-        raise ArgumentError("say which handshakes: --failed, --stream, --server or --handshake")
+    asked = (arguments.stream, arguments.server, arguments.finding, arguments.handshake)
+    if not arguments.failed and all(value is None for value in asked):
+        raise ArgumentError("say which handshakes: --failed, --stream, --server, --finding or --handshake")
     if arguments.failed:
         rows = rows[rows["outcome"] == "failed"]
     if arguments.stream is not None:
         rows = rows[rows["stream"] == arguments.stream]
-    if arguments.server:
+    if arguments.server is not None:
         address, port = _server(arguments.server)
         rows = rows[(rows["server_ip"] == address) & ((rows["server_port"] == port) | (port == 0))]
     if arguments.handshake is not None:
         rows = rows[rows.index == arguments.handshake]
     return rows
+
+
+def _found(findings: "pd.DataFrame", name: str) -> list[str]:
+    """Return the ids of the handshakes of the findings that a rule made."""
+    from tlspcap.errors import ArgumentError
+
+    mine = findings[findings["id"] == name]
+    if mine.empty:
+        there = ", ".join(findings["id"].drop_duplicates()) or "none at all"
+        raise ArgumentError(f"finding: there is none called {name!r} here; there is: {there}")
+    return [one for ids in mine["handshakes"] for one in ids]
 
 
 def _server(text: str) -> tuple[str, int]:
