@@ -77,6 +77,8 @@ def _newcomer(own: Stack, chosen: random.Random) -> Iterator[tuple[Stack, Meetin
             able = []
             for other in STACKS.values():
                 client, server = (other, own) if role == "server" else (own, other)
+                if other.newcomer and other is not own:  # newcomers do not meet each other
+                    continue
                 if other.name != "nobody" and (pins := _pins(client, server, scenario, version)):
                     able.append((other, (server, (client, scenario, version, chosen.choice(pins)))))
             chosen.shuffle(able)

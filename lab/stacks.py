@@ -140,6 +140,13 @@ JAVA = (
     str(BUILT / "java"),
     "JavaEnd",
 )
+BOUNCY_CASTLE = (
+    *JAVA[:-3],
+    "-cp",
+    ":".join([str(BUILT / "java"), *(f"/usr/share/java/{jar}.jar" for jar in ("bctls", "bcprov", "bcutil", "bcpkix"))]),
+    "JavaEnd",
+    "provider=bouncycastle",
+)
 JAVA_25 = "/usr/lib/jvm/temurin-25-jdk-amd64/bin/java"
 JAVA_SERVER_LACKS = frozenset({"ciphers=ccm8", "alert=internal_error", "alert=unrecognized_warning"})
 # Go has no RSA-less TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8, and chooses TLS 1.3's suites itself
@@ -334,6 +341,20 @@ STACKS = {
             _package("erlang-ssl"),
             Side(uniform("escript", ERLANG_END)),
             Side(uniform("escript", ERLANG_END), frozenset({"alert=unrecognized_name", "alert=unrecognized_warning"})),
+            newcomer=True,
+        ),
+        Stack(
+            "bouncycastle",
+            _package("libbctls-java"),
+            Side(uniform("java", *BOUNCY_CASTLE)),
+            Side(uniform("java", *BOUNCY_CASTLE), ANY_ALERT - {"alert=unrecognized_name"} | {"alert=user_canceled"}),
+            newcomer=True,
+        ),
+        Stack(
+            "haskell",
+            _package("libghc-tls-dev"),
+            Side(uniform(str(BUILT / "haskell_end"))),
+            Side(uniform(str(BUILT / "haskell_end")), frozenset({"alert=unrecognized_warning", "tickets"})),
             newcomer=True,
         ),
         Stack("nobody", lambda: "-", Side(_python("nobody.py")), Side(_python("nobody.py"))),

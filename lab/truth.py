@@ -10,7 +10,6 @@ is null and not scored; what contradicts the scenario is decided by the accounts
 import argparse
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +37,8 @@ RECEIVED = (
     r"TLSV1_(UNRECOGNIZED_NAME|UNSUPPORTED_EXTENSION)",
     r"remote error: tls: ([a-z ]+)",  # Go
     r"(?:tlsv1|tlsv13|sslv3|tls) alert ([a-z ]+)",  # OpenSSL's words
+    r"TlsFatalAlertReceived: ([a-z_]+)",  # Bouncy Castle
+    r"AlertLevel_Fatal,([A-Za-z]+)|received fatal error: ([A-Za-z]+)",  # Haskell
 )
 FIRST_CLIENT_PORT = 20000  # of meeting.Table; the browser's are the kernel's, and higher
 CLOSED = (
@@ -49,6 +50,7 @@ RESET = r"errno=104|errno=32|[Rr]eset|RESET|pull function|ECONNABORTED|EPIPE|[Bb
 VAGUE = (
     r"SHUTDOWN_WHILE_IN_INIT|SYSCALL|Empty reply|error state on socket|fatal alert"
     r"|parse error on header|handshake failure; -|bad record MAC|BAD_PACKET_LENGTH|Decryption has failed"
+    r"|TlsFatalAlert: handshake_failure\(40\)$"  # which Bouncy Castle raises at a FIN, too
     r"|ERR_SSL_PROTOCOL|ERR_BAD_SSL_CLIENT|VERSION_OR_CIPHER|NAME_ALERT|record_type_mismatch,21"
 )
 AT_HELLO = "no ciphersuites in common|Processing of the ClientHello|not within min/max"  # Mbed TLS names the step
@@ -105,7 +107,7 @@ def received(account: dict[str, Any]) -> str | None:
         return None  # Deno gives its own decisions the codes of alerts
     for pattern in RECEIVED:
         if match := re.search(pattern, error):
-            return alert_name(match[1])
+            return alert_name(match[match.lastindex or 1])
     return None
 
 
@@ -268,15 +270,25 @@ def sent_by_tshark(capture: Path) -> dict[tuple[int, int], list[tuple[str, str]]
     return found
 
 
-def with_keys(capture: Path) -> set[tuple[int, int]]:
-    """Return the connections whose keys are in the key log: those whose client random it names."""
+def client_randoms(capture: Path) -> dict[str, tuple[int, int]]:
+    """Return whose ClientHello has which random, by which a key log names a connection."""
     command = ["tshark", "-r", str(capture), "-d", "tcp.port==8001-9999,tls", "-Y", "tls.handshake.type == 1"]
     command += ["-T", "fields", "-e", "tcp.srcport", "-e", "tcp.dstport", "-e", "tls.handshake.random"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    lines = capture.with_suffix(".keys").read_text().splitlines()
-    known = {words[1].lower() for line in lines if len(words := line.split()) == 3}
     rows = (line.split("\t") for line in done.stdout.splitlines())
-    return {(int(source), int(target)) for source, target, random in rows if random.split(",")[0].lower() in known}
+    return {random.split(",")[0].lower(): (int(source), int(target)) for source, target, random in rows}
+
+
+def keep_keys(source: Path, capture: Path) -> set[tuple[int, int]]:
+    """Copy the lines of a key log that are of a capture's connections, and return the connections that have any."""
+    known = client_randoms(capture)
+    lines = [
+        line
+        for line in source.read_text().splitlines()
+        if len(words := line.split()) == 3 and words[1].lower() in known
+    ]
+    capture.with_suffix(".keys").write_text("\n".join(lines) + "\n")
+    return {known[line.split()[1].lower()] for line in lines}
 
 
 def complete(row: dict[str, Any], alerts: list[tuple[str, str]]) -> None:
@@ -313,14 +325,17 @@ def main() -> None:
     asked = parser.parse_args()
     asked.captures.mkdir(exist_ok=True)
     truth = asked.captures / "truth.jsonl"
-    lines: dict[str, str] = {}  # of every capture; those that were not recorded anew stay as they are
-    for line in truth.read_text().splitlines() if truth.exists() else []:
-        name = json.loads(line)["capture"]
-        lines[name] = lines.get(name, "") + line + "\n"
+    rows: dict[str, list[dict[str, Any]]] = {}  # of every capture; those that were not recorded anew stay as they are
+    for row in map(json.loads, truth.read_text().splitlines() if truth.exists() else []):
+        rows.setdefault(row["capture"], []).append(row)
     for raw in sorted(asked.recorded.glob("*.raw.jsonl")):
-        name = raw.name.removesuffix(".raw.jsonl")
-        lines[f"{name}.pcap"] = "".join(json.dumps(row) + "\n" for row in brought(raw, asked.captures))
-    truth.write_text("".join(lines[name] for name in sorted(lines)))
+        rows[raw.name.removesuffix(".raw.jsonl") + ".pcap"] = brought(raw, asked.captures)
+    truth.write_text("".join(line(row) for name in sorted(rows) for row in rows[name]))
+
+
+def line(row: dict[str, Any]) -> str:
+    """Write a line of the truth as small as it goes: what is null is left out."""
+    return json.dumps({name: value for name, value in row.items() if value is not None}, separators=(",", ":")) + "\n"
 
 
 def brought(raw: Path, captures: Path) -> list[dict[str, Any]]:
@@ -328,8 +343,8 @@ def brought(raw: Path, captures: Path) -> list[dict[str, Any]]:
     capture = captures / raw.name.replace(".raw.jsonl", ".pcap")
     made = [of(row) for line in raw.read_text().splitlines() if has_both_accounts(row := json.loads(line))]
     keep(raw.with_name(capture.name), capture, {_ports(row) for row in made})
-    shutil.copy(raw.with_name(capture.stem + ".keys"), capture.with_suffix(".keys"))
-    seen, keyed = sent_by_tshark(capture), with_keys(capture)
+    keyed = keep_keys(raw.with_name(capture.stem + ".keys"), capture)
+    seen = sent_by_tshark(capture)
     for row in made:
         row["keys"] = _ports(row) in keyed
         complete(row, seen.get(_ports(row), []))

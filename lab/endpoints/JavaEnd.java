@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.security.KeyFactory;
 import java.security.KeyStore;
 import java.security.PrivateKey;
+import java.security.Provider;
 import java.security.cert.Certificate;
 import java.security.cert.CertificateFactory;
 import java.security.cert.X509Certificate;
@@ -21,14 +22,23 @@ import java.util.List;
 import java.util.Map;
 import javax.net.ssl.*;
 
-/** An endpoint on Java's JSSE. Settings as in endpoint.h. */
+/** An endpoint on Java's JSSE, or with provider=bouncycastle on Bouncy Castle's. Settings as in endpoint.h. */
 public class JavaEnd {
     static final Map<String, String> settings = new HashMap<>();
     static final Map<String, String[]> CIPHERS = Map.of(
         "aes128", new String[] {"TLS_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"},
         "aes256", new String[] {"TLS_AES_256_GCM_SHA384", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"},
         "chacha", new String[] {"TLS_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"},
-        "cbc", new String[] {"TLS_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"});
+        "cbc", new String[] {"TLS_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"},
+        "ccm8", new String[] {"TLS_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8"});  // not in the JSSE of Java
+    static Provider provider;  // null: Java's own
+
+    /** Bouncy Castle's TLS with its own cryptography; its classes are named here only, for they need not be there. */
+    static Provider bouncyCastle() throws Exception {
+        Provider cryptography = (Provider) Class.forName("org.bouncycastle.jce.provider.BouncyCastleProvider").getConstructor().newInstance();
+        Class<?> jsse = Class.forName("org.bouncycastle.jsse.provider.BouncyCastleJsseProvider");
+        return (Provider) jsse.getConstructor(Provider.class).newInstance(cryptography);
+    }
 
     static String setting(String name, String otherwise) { return settings.getOrDefault(name, otherwise); }
 
@@ -51,7 +61,7 @@ public class JavaEnd {
             KeyStore store = KeyStore.getInstance("PKCS12");
             store.load(null, null);
             store.setKeyEntry("own", key(settings.get("key")), new char[0], certificates(settings.get("cert")).toArray(new Certificate[0]));
-            KeyManagerFactory factory = KeyManagerFactory.getInstance("SunX509");
+            KeyManagerFactory factory = provider == null ? KeyManagerFactory.getInstance("SunX509") : KeyManagerFactory.getInstance("PKIX", provider);
             factory.init(store, new char[0]);
             X509ExtendedKeyManager manager = (X509ExtendedKeyManager) factory.getKeyManagers()[0];
             own = new KeyManager[] {client ? new Always(manager) : manager};
@@ -61,11 +71,11 @@ public class JavaEnd {
             KeyStore store = KeyStore.getInstance("PKCS12");
             store.load(null, null);
             for (Certificate one : certificates(settings.get("ca"))) store.setCertificateEntry("ca", one);
-            TrustManagerFactory factory = TrustManagerFactory.getInstance("PKIX");
+            TrustManagerFactory factory = provider == null ? TrustManagerFactory.getInstance("PKIX") : TrustManagerFactory.getInstance("PKIX", provider);
             factory.init(store);
             trust = factory.getTrustManagers();
         }
-        SSLContext made = SSLContext.getInstance("TLS");
+        SSLContext made = provider == null ? SSLContext.getInstance("TLS") : SSLContext.getInstance("TLS", provider);
         made.init(own, trust, null);
         return made;
     }
@@ -158,6 +168,7 @@ public class JavaEnd {
             System.setProperty("jdk.tls.server.newSessionTicketCount", "0");
             System.setProperty("jdk.tls.server.enableSessionTicketExtension", "false");
         }
+        if ("bouncycastle".equals(settings.get("provider"))) provider = bouncyCastle();
         InetAddress here = InetAddress.getByName("127.0.0.1");
         int port = Integer.parseInt(settings.get("port"));
         if (settings.get("role").equals("client")) {
