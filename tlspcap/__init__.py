@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from tlspcap.extraction.extracting import Extract, extract
     from tlspcap.failures import failure_ratio
     from tlspcap.latency import latency
+    from tlspcap.nightly.store import Store, open_store
     from tlspcap.pair import compare, paths
     from tlspcap.report.contrast import contrast
     from tlspcap.selection import Selection
 
 __all__ = [
-    "Capture", "Extract", "Selection", "compare", "contrast", "errors", "extract", "failure_ratio", "latency", "paths",
-    "plots", "read", "scan",
+    "Capture", "Extract", "Selection", "Store", "compare", "contrast", "errors", "extract", "failure_ratio", "latency",
+    "open_store", "paths", "plots", "read", "scan",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ _HOMES = {
     "Capture": "capture", "read": "capture", "scan": "capture", "failure_ratio": "failures", "latency": "latency",
     "plots": "plots", "Selection": "selection", "compare": "pair", "paths": "pair", "contrast": "report.contrast",
     "Extract": "extraction.extracting", "extract": "extraction.extracting",
+    "Store": "nightly.store", "open_store": "nightly.store",
 }  # fmt: skip
 
 

@@ -9,9 +9,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tlspcap.commands import compare, explain, extract, report, shared, table
+from tlspcap.commands import batch, compare, explain, extract, report, shared, table
 
-COMMANDS = {"report": report, "table": table, "explain": explain, "compare": compare, "extract": extract}
+COMMANDS = {
+    "report": report, "table": table, "explain": explain, "compare": compare, "extract": extract, "batch": batch,
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

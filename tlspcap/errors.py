@@ -7,6 +7,7 @@ Trouble on the wire is data: it becomes rows in `notes` and words in `reason`. O
     │   ├── NotACapture               the bytes are of no known capture format
     │   └── UnknownLinkType           no interface in it has a link type that can be read
     ├── ArgumentError                 an argument's value makes no sense (also a ValueError)
+    ├── StoreError                    a nightly store is missing, in use, or of another version
     └── MissingExtra                  a feature needs an optional package
 """
 
@@ -29,6 +30,10 @@ class UnknownLinkType(CaptureError):
 
 class ArgumentError(TlspcapError, ValueError):
     """An argument's value makes no sense, such as a column to group by that does not exist."""
+
+
+class StoreError(TlspcapError):
+    """A nightly store cannot be used: it is not there, another batch is at work, or its columns are others."""
 
 
 class MissingExtra(TlspcapError):

@@ -1,0 +1,101 @@
+"""How a store lies on disk, and which columns its tables have.
+
+A store is a folder::
+
+    captures.parquet                    one row per capture file that was worked through; the commit point
+    handshakes/date=2026-11-03/RUN-0.parquet
+    alerts/…  certificates/…  notes/…   the same: a folder per UTC date, files named by the run that wrote them
+    .staging/                           what is being written; worth nothing until it is committed
+    .lock                               held by the batch that is at work
+
+A *run* is some captures of one series that were read as one stream. Its rows count if `captures.parquet` names it, and
+not otherwise; that file is only ever replaced as a whole, by a rename. So a crash at any moment leaves the store as
+before or as after. Files of runs that it does not name are leftovers: readers pass over them, the next batch sweeps
+them. Whoever reads the files with another tool is exact with `… where run in (select run from captures)`.
+"""
+
+import functools
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlspcap.errors import StoreError
+from tlspcap.schema import DATE, STRING, TABLES, TIME, Column, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+STORED = ("handshakes", "alerts", "certificates", "notes")
+CAPTURES = "captures.parquet"
+STAGING = ".staging"
+LOCK = ".lock"
+SCHEMA_KEY = b"tlspcap.schema"
+VERSION_KEY = b"tlspcap.version"
+ARROW = {"category": "string", "boolean": "bool", DATE: "timestamp us", TIME: "timestamp ns"}
+
+CAPTURE_FILES = Table("captures", "one capture file that was worked through", (
+    Column("digest", STRING, "BLAKE2b-256 of the file's bytes: what tells captures apart, whatever their names"),
+    Column("name", STRING, "the file, as it was given"),
+    Column("moved_to", STRING, "where it was moved when it was done; NA where it stayed"),
+    Column("size", "int64", "size of the file", unit="bytes"),
+    Column("series", STRING, "its folder and name without digits: files of one series may go on with one another"),
+    Column("run", STRING, "names the files that hold its rows; NA where it could not be read"),
+    Column("trouble", STRING, "why it could not be read at all; NA where it could"),
+    Column("tlspcap_version", STRING, "version of tlspcap that read it"),
+    Column("schema_version", STRING, "digest of the tables' columns at that time"),
+    Column("start", TIME, "first packet of the file; NaT where there is none"),
+    Column("first_time", TIME, "smallest time of a packet"),
+    Column("last_time", TIME, "largest time of a packet"),
+    Column("packets", "int64", "packets in it"),
+    Column("unread_packets", "int64", "packets that could not be read; `notes` tells why"),
+    Column("stopped", STRING, "where and why reading ended before the file did; NA where it did not"),
+))  # fmt: skip
+
+
+def stored(name: str) -> Table:
+    """One of the store's tables: its columns as in a capture, but for row numbers, which mean nothing here."""
+    table = CAPTURE_FILES if name == "captures" else TABLES[name]
+    columns = tuple(column for column in table.columns if column.name != "handshake")
+    return Table(table.name, table.row, columns, table.index, table.key)
+
+
+@functools.cache
+def schema_version() -> str:
+    """Digest of all columns and their types: equal where stores can be read by one another's version.
+
+    >>> len(schema_version())
+    12
+    """
+    columns = [(name, c.name, c.dtype) for name in (*STORED, "captures") for c in stored(name).columns]
+    return blake2b(repr(columns).encode(), digest_size=6).hexdigest()
+
+
+def arrow_schema(name: str) -> "pa.Schema":
+    """The Arrow schema of a table's files: plain types that every reader of Parquet knows, and the run."""
+    import pyarrow as pa
+
+    fields = [pa.field(column.name, _arrow_type(column)) for column in stored(name).columns]
+    if name != "captures":
+        fields.append(pa.field("run", pa.string()))
+    return pa.schema(fields)
+
+
+def _arrow_type(column: Column) -> "pa.DataType":
+    import pyarrow as pa
+
+    kind = ARROW.get(column.dtype, column.dtype)
+    if kind.startswith("timestamp"):
+        return pa.timestamp(kind.split()[1], "UTC")
+    types = {"string": pa.string(), "bool": pa.bool_(), "float64": pa.float64()}
+    return types.get(kind) or getattr(pa, kind.lower())()
+
+
+def check_version(path: Path, found: dict[bytes, bytes] | None) -> None:
+    """Raise StoreError where a store was written with other columns than this version has."""
+    metadata = found or {}
+    wrote, by = (metadata.get(key, b"an unknown").decode("utf-8", "replace") for key in (SCHEMA_KEY, VERSION_KEY))
+    if wrote != schema_version():
+        raise StoreError(
+            f"{path}: this store has other columns (schema {wrote}, written by tlspcap {by}; this version writes "
+            f"schema {schema_version()}); read it with that version, or run batch into a new folder"
+        )

@@ -1,0 +1,156 @@
+"""Writing a store: rows are staged, moved into place, and count from the moment `captures.parquet` names their run.
+
+Only the holder of the lock writes. The order of steps is what keeps the store whole: (1) a run's files are written
+under `.staging` and synced; (2) they are renamed into place, where no reader counts them yet; (3) a new
+`captures.parquet` is written beside the old one, synced, and renamed over it: the commit; (4) files of runs that it
+names no more are removed. A crash between any two leaves files that `sweep` removes, and nothing else.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from tlspcap import __version__
+from tlspcap.errors import StoreError
+from tlspcap.nightly import layout
+from tlspcap.nightly.layout import CAPTURES, LOCK, SCHEMA_KEY, STAGING, STORED, VERSION_KEY, arrow_schema, stored
+from tlspcap.nightly.store import read_captures, run_of, typed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROW_GROUP = 16_384  # rows; within a file they are in order of server, so that a reader of one server skips most groups
+TIMES = {"certificates": "first_seen"}  # the column that tells a row's date, where it is not `time`
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a store alone, and leave it without leftovers of batches that were killed.
+
+    The lock is the kernel's: it goes with the process that holds it, whatever ends that.
+
+    Raises StoreError where another batch holds it, or the store has other columns.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK, "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(f"{folder}: another batch is at work on this store; wait until it is done") from None
+        sweep(folder, set(read_captures(folder, must_exist=False)["run"].dropna()))
+        try:
+            yield
+        finally:
+            shutil.rmtree(folder / STAGING, ignore_errors=True)
+
+
+def sweep(folder: Path, runs: set[str]) -> None:
+    """Remove what no commit names."""
+    shutil.rmtree(folder / STAGING, ignore_errors=True)
+    (folder / f"{CAPTURES}.new").unlink(missing_ok=True)
+    for name in STORED:
+        for file in (folder / name).glob("date=*/*.parquet"):
+            if run_of(file) not in runs:
+                file.unlink()
+
+
+class Stage:
+    """The files of one run, while they are written."""
+
+    def __init__(self, folder: Path, run: str) -> None:
+        self.root = folder / STAGING / run
+        self._run = run
+        self._count = 0
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.root.mkdir(parents=True)
+
+    def write(self, name: str, frame: pd.DataFrame, day: Callable[[pd.DataFrame], "pd.Series[str]"]) -> None:
+        """Write rows of one table, a file for each date; `day` tells the date of rows that have no time."""
+        self._count += 1
+        if frame.empty:
+            return
+        days = frame[TIMES.get(name, "time")].dt.strftime("%Y-%m-%d")
+        if days.isna().any():
+            days = days.fillna(day(frame))
+        if name == "handshakes":
+            frame = frame.sort_values(["server_ip", "server_port", "time", "frame"], kind="stable")
+        for date, rows in frame.groupby(days, sort=True):
+            file = self.root / name / f"date={date}" / f"{self._run}-{self._count}.parquet"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_synced(file, _arrow(name, rows.assign(run=self._run)))
+
+
+def _arrow(name: str, frame: pd.DataFrame) -> "pa.Table":
+    import pyarrow as pa
+
+    columns = {c.name: "string" for c in stored(name).columns if c.values}
+    plain = frame.drop(columns="handshake", errors="ignore").astype(columns)
+    metadata = {SCHEMA_KEY: layout.schema_version().encode(), VERSION_KEY: __version__.encode()}
+    schema = arrow_schema(name)
+    return pa.Table.from_pandas(plain[schema.names], schema, preserve_index=False).replace_schema_metadata(metadata)
+
+
+def write_synced(file: Path, table: "pa.Table") -> None:
+    """Write a Parquet file and have it on disk when this returns."""
+    from pyarrow import parquet
+
+    with open(file, "wb") as out:
+        parquet.write_table(table, out, compression="zstd", row_group_size=ROW_GROUP)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def commit(folder: Path, rows: list[dict[str, Any]], gone: set[str], runs: list[str]) -> None:
+    """Have the staged runs count, with the rows of their captures.
+
+    Args:
+        folder: of the store.
+        rows: of the table of captures; they replace those with the same digest.
+        gone: digests of captures that no longer count: their files grew.
+        runs: what is staged. Runs whose captures are all in others now count no more.
+    """
+    before = read_captures(folder, must_exist=False)
+    for run in runs:
+        _move_into_place(folder, folder / STAGING / run)
+    new = typed("captures", pd.DataFrame(rows, columns=stored("captures").names))
+    kept = before[~before["digest"].isin({*new["digest"], *gone})]
+    joined = typed("captures", pd.concat([frame for frame in (kept, new) if len(frame)], ignore_index=True))
+    file = folder / f"{CAPTURES}.new"
+    write_synced(file, _arrow("captures", joined))
+    os.replace(file, folder / CAPTURES)
+    _sync_folder(folder)
+    for run in set(before["run"].dropna()) - set(joined["run"].dropna()):
+        _remove(folder, run)
+
+
+def _move_into_place(folder: Path, stage: Path) -> None:
+    touched = set()
+    for file in sorted(stage.glob("*/date=*/*.parquet")):
+        place = folder / file.relative_to(stage)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, place)
+        touched |= {place.parent, place.parent.parent}
+    for changed in touched:
+        _sync_folder(changed)
+    shutil.rmtree(stage, ignore_errors=True)
+
+
+def _remove(folder: Path, run: str) -> None:
+    for name in STORED:
+        for file in (folder / name).glob(f"date=*/{run}-*.parquet"):
+            file.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have renames within a folder on disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
