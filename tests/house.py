@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "tlspcap"
 
 # Each room with its modules, from the ground up.
 ROOMS = {
-    "errors": ("errors",),
+    "errors": ("errors", "version"),
     "transport": ("transport",),
     "wire": ("wire",),
     "tls": ("tls",),

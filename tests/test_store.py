@@ -133,7 +133,7 @@ def test_slices_that_make_no_sense_are_argument_errors(wrong: dict[str, str], fi
 def test_duckdb_and_polars_read_the_store_as_it_is(filled: Path) -> None:
     """Two independent readers of Parquet count the outcomes of each date as the store itself does."""
     pattern = str(filled / "store" / "handshakes" / "**" / "*.parquet")
-    expected = open_store(filled / "store").handshakes["outcome"].value_counts().to_dict()
+    expected = open_store(filled / "store").handshakes["outcome"].astype("string").value_counts().to_dict()
     counted = f"select outcome, count(*) from read_parquet('{pattern}', hive_partitioning = true) group by outcome"
     assert dict(duckdb.sql(counted).fetchall()) == expected
     frame = polars.scan_parquet(pattern, hive_partitioning=True).group_by("outcome").len().collect()
@@ -291,7 +291,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_command_says_what_it_did(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], capsysbinary: pytest.CaptureFixture[bytes]
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     """Exit code 0 and a sentence; with a bad file 3 and a line on standard error; `--json -` gives JSON alone."""
     captures = tmp_path / "captures"

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from tlspcap import errors
+from tlspcap.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from tlspcap import plots
@@ -28,7 +29,6 @@ __all__ = [
     "Capture", "Extract", "Selection", "Store", "compare", "contrast", "errors", "extract", "failure_ratio", "latency",
     "open_store", "paths", "plots", "read", "scan",
 ]  # fmt: skip
-__version__ = "0.1.0"
 
 # Where each public name is. Pandas takes most of a second to import, so a name is fetched when it is first asked for
 # (PEP 562): `tlspcap --help` answers at once.

@@ -1,18 +1,19 @@
 """The command line: parse arguments, call the library, print. Nothing is decided here.
 
-Exit codes: 0 done, 2 wrong usage or an output that cannot be written, 3 an input could not be read at all (the others
-are still reported), 130 interrupted. Errors are one line on standard error. Whatever takes long to import is imported
-by the command that needs it, so that `--help` answers at once.
+Exit codes: 0 done, 1 a gate failed (`check`), 2 wrong usage or an output that cannot be written, 3 an input could not
+be read at all (the others are still reported), 130 interrupted. Errors are one line on standard error. Whatever takes
+long to import is imported by the command that needs it, so that `--help` answers at once.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from tlspcap.commands import batch, compare, explain, extract, report, shared, table
+from tlspcap.commands import batch, check, compare, explain, extract, report, shared, table, trend
 
 COMMANDS = {
     "report": report, "table": table, "explain": explain, "compare": compare, "extract": extract, "batch": batch,
+    "trend": trend, "check": check,
 }  # fmt: skip
 
 

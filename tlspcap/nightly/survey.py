@@ -141,8 +141,19 @@ def plan(paths: Iterable[str], stored: pd.DataFrame, since: int | None = None) -
     for found in new.values():
         by_series.setdefault(found.series, []).append(found)
     for series, files in by_series.items():
-        made.units += _units(files, _runs(stored[stored["series"] == series], files))
+        rows = stored[stored["series"] == series]
+        again = dict(_runs(rows, files))
+        stuck = {found.digest for found in files if _is_stuck(found, rows, again)}
+        made.known += [found for found in files if found.digest in stuck]
+        files = [found for found in files if found.digest not in stuck]
+        made.units += _units(files, again.items())
     return made
+
+
+def _is_stuck(found: Found, rows: pd.DataFrame, again: dict[str, list[Found]]) -> bool:
+    """Whether a file is a capture of the store, grown, whose run cannot be read again: others of that run are gone."""
+    runs = rows.loc[rows["digest"] == found.grown_from, "run"].dropna().tolist()
+    return bool(runs) and runs[0] not in again
 
 
 def look(path: str, stored: pd.DataFrame) -> Found | None:

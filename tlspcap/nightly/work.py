@@ -11,13 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from tlspcap import __version__
 from tlspcap.errors import CaptureError
 from tlspcap.nightly.layout import STORED, schema_version, stored
 from tlspcap.nightly.survey import Found, Unit
 from tlspcap.nightly.writing import Stage
 from tlspcap.spread import Reading, scan_tables
 from tlspcap.tables import together
+from tlspcap.version import __version__
 from tlspcap.wire.columns import FileFacts
 
 ROWS = 50_000  # handshakes after which a file is written

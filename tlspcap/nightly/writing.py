@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tlspcap import __version__
 from tlspcap.errors import StoreError
 from tlspcap.nightly import layout
 from tlspcap.nightly.layout import CAPTURES, LOCK, SCHEMA_KEY, STAGING, STORED, VERSION_KEY, arrow_schema, stored
 from tlspcap.nightly.store import read_captures, run_of, typed
+from tlspcap.schema import TIME
+from tlspcap.version import __version__
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -118,7 +119,7 @@ def commit(folder: Path, rows: list[dict[str, Any]], gone: set[str], runs: list[
     before = read_captures(folder, must_exist=False)
     for run in runs:
         _move_into_place(folder, folder / STAGING / run)
-    new = typed("captures", pd.DataFrame(rows, columns=stored("captures").names))
+    new = typed("captures", _in_utc(pd.DataFrame(rows, columns=stored("captures").names)))
     kept = before[~before["digest"].isin({*new["digest"], *gone})]
     joined = typed("captures", pd.concat([frame for frame in (kept, new) if len(frame)], ignore_index=True))
     file = folder / f"{CAPTURES}.new"
@@ -127,6 +128,12 @@ def commit(folder: Path, rows: list[dict[str, Any]], gone: set[str], runs: list[
     _sync_folder(folder)
     for run in set(before["run"].dropna()) - set(joined["run"].dropna()):
         _remove(folder, run)
+
+
+def _in_utc(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give times their zone, also in columns where there is none, which pandas cannot know to be times in UTC."""
+    times = [column.name for column in stored("captures").columns if column.dtype == TIME]
+    return frame.assign(**{name: pd.to_datetime(frame[name], utc=True) for name in times})
 
 
 def _move_into_place(folder: Path, stage: Path) -> None:

@@ -1,0 +1,176 @@
+"""The gate for cron: whether the last night keeps the limits, and is in line with the nights before.
+
+Absolute limits are plain comparisons. Regressions are tests (see `regression`), of many servers and measures at once:
+Holm's correction keeps the chance of any false alarm in a healthy night within ALPHA, and what is significant but small
+is left alone.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tlspcap.errors import ArgumentError
+from tlspcap.nightly.nights import nights
+from tlspcap.nightly.regression import Verdict, judge, of_durations, of_failures
+from tlspcap.nightly.store import Store
+from tlspcap.statistics import holm
+
+ALPHA = 0.005  # a healthy night's chance of any false alarm: about two in a year
+NIGHTS = 28  # before the present one, that it is compared with
+SMALLEST_RISE = 1.25  # times what was expected; less is not worth waking anyone
+SMALLEST_RATIO = 0.005  # rise of a failure ratio
+SMALLEST_MS = 2.0  # rise of a median duration
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a night must keep; None: no limit."""
+
+    max_failure_ratio: float | None = None  # of any server, 0 to 1
+    max_p95_ms: float | None = None  # 95 % of a server's established handshakes are done within
+    min_certificate_days: float | None = None  # that a server's leaf is still valid
+    min_handshakes: int = 20  # of a server, for its ratio to be judged
+    regression: bool = False  # compare with the nights before
+
+
+@dataclass(frozen=True)
+class Breach:
+    """One limit that was not kept, or one measure that got worse."""
+
+    measure: str  # failure_ratio, p95_ms, certificate_days, failure_ratio_regression, p50_ms_regression
+    what: str  # the server, or the certificate
+    value: float
+    limit: float  # or what was expected
+    sentence: str
+
+
+def check(store: Store, limits: Limits, date: str | None = None) -> list[Breach]:
+    """Judge one night of a store.
+
+    Args:
+        store: the store, or a slice of it.
+        limits: what to look for.
+        date: the night, as a UTC date; the last one without.
+
+    Raises:
+        ArgumentError: the store has no such night.
+    """
+    dates = [one for one in store.dates if date is None or one <= date]
+    if not dates or (date is not None and dates[-1] != date):
+        raise ArgumentError(f"{store.path}: no handshakes of {date or 'any night'} in the store")
+    if not limits.regression:
+        dates = dates[-1:]
+    found = check_nights(nights(store, dates=dates[-NIGHTS - 1 :]), limits)
+    if limits.min_certificate_days is not None:
+        night = store.select(since=dates[-1], until=dates[-1])
+        found += list(_expiring(night, dates[-1], limits.min_certificate_days))
+    return found
+
+
+def check_nights(table: pd.DataFrame, limits: Limits) -> list[Breach]:
+    """Judge the last night of a table of nights (see `nights.night`)."""
+    last = table[table["date"] == table["date"].max()]
+    found = [*_failing(last, limits), *_slow(last, limits)]
+    return found + (regressions(table) if limits.regression else [])
+
+
+def _failing(last: pd.DataFrame, limits: Limits) -> Iterator[Breach]:
+    limit = limits.max_failure_ratio
+    for row in last.to_dict("records") if limit is not None else ():
+        assert limit is not None
+        base = row["failed"] + row["established"]
+        if base >= max(limits.min_handshakes, 1) and row["failure_ratio"] > limit:
+            interval = f"95 % interval {_percent(row['ci_low'])} to {_percent(row['ci_high'])}"
+            told = f"{row['server']}: {row['failed']:,} of {base:,} handshakes failed "
+            told += f"({_percent(row['failure_ratio'])}, {interval}; {row['clients']:,} clients), "
+            yield Breach("failure_ratio", row["server"], row["failure_ratio"], limit,
+                         f"{told}more than the {_percent(limit)} allowed on {row['date']}")  # fmt: skip
+
+
+def _slow(last: pd.DataFrame, limits: Limits) -> Iterator[Breach]:
+    limit = limits.max_p95_ms
+    for row in last.to_dict("records") if limit is not None else ():
+        assert limit is not None
+        if row["established"] >= limits.min_handshakes and row["p95"] > limit:
+            told = f"{row['server']}: 5 % of {row['established']:,} handshakes took more than {row['p95']:,.1f} ms, "
+            yield Breach("p95_ms", row["server"], row["p95"], limit,
+                         f"{told}where {limit:,.1f} ms are allowed on {row['date']}")  # fmt: skip
+
+
+def _expiring(night: Store, date: str, limit: float) -> Iterator[Breach]:
+    from tlspcap.nightly.trend import certificates
+
+    for row in certificates(night, date).to_dict("records"):
+        if row["days_left"] < limit:
+            state = "expired" if row["days_left"] < 0 else "expires"
+            yield Breach("certificate_days", row["sha256"], row["days_left"], limit,
+                         f"certificate {row['subject']} of {row['servers']} {state} on {row['not_after']:%Y-%m-%d}, "
+                         f"{row['days_left']:,.0f} days after {date}; {limit:,.0f} are wanted")  # fmt: skip
+
+
+def regressions(table: pd.DataFrame) -> list[Breach]:
+    """Tell which servers' last night is worse than the nights before let expect."""
+    last_date = table["date"].max()
+    tried: list[tuple[str, str, Verdict, pd.DataFrame]] = []
+    for server, rows in table.sort_values("date", kind="stable").groupby("server", sort=True):
+        if rows["date"].max() != last_date:
+            continue
+        for measure, series in (("failure_ratio", of_failures(rows)), ("p50_ms", of_durations(rows))):
+            if series.last_date == last_date and (verdict := judge(series)) is not None:
+                tried.append((str(server), measure, verdict, rows))
+    adjusted = holm([verdict.p_value for _, _, verdict, _ in tried]) if tried else np.empty(0)
+    return [
+        breach
+        for (server, measure, verdict, rows), p in zip(tried, adjusted, strict=True)
+        if p < ALPHA and (breach := _regressed(server, measure, verdict, rows, float(p))) is not None
+    ]
+
+
+def _regressed(server: str, measure: str, verdict: Verdict, rows: pd.DataFrame, p: float) -> Breach | None:
+    """Word a regression, if it is large enough to matter."""
+    last = rows.sort_values("date").iloc[-1]
+    chance = f"a healthy night is that far off with a chance below {max(p, 1e-6):.2g}, all servers and measures counted"
+    if measure == "failure_ratio":
+        value, expected = float(last["failure_ratio"]), math.sin(max(0.0, verdict.expected)) ** 2
+        if value < SMALLEST_RISE * expected or value - expected < SMALLEST_RATIO:
+            return None
+        base = last["failed"] + last["established"]
+        told = f"{server}: {last['failed']:,} of {base:,} handshakes failed on {last['date']} ({_percent(value)}; "
+        told += f"{last['clients']:,} clients), where the nights before let expect {_percent(expected)}"
+        return Breach("failure_ratio_regression", server, value, expected, f"{told}: {chance}")
+    value, expected = float(last["p50"]), math.exp(verdict.expected)
+    if value < SMALLEST_RISE * expected or value - expected < SMALLEST_MS:
+        return None
+    told = f"{server}: half of {last['established']:,} handshakes took more than {value:,.1f} ms on {last['date']}, "
+    return Breach("p50_ms_regression", server, value, expected,
+                  f"{told}where the nights before let expect {expected:,.1f} ms: {chance}")  # fmt: skip
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * ratio:.2g} %" if ratio < 0.1 else f"{100 * ratio:.0f} %"
+
+
+def prometheus(table: pd.DataFrame, breaches: list[Breach]) -> str:
+    """The last night as text for the Prometheus node exporter's textfile collector."""
+    last = table[table["date"] == table["date"].max()]
+    lines = []
+    for name, column, meaning in (
+        ("tlspcap_handshakes", "n", "TLS handshakes of the last night"),
+        ("tlspcap_handshakes_failed", "failed", "failed ones of them"),
+        ("tlspcap_handshakes_established", "established", "established ones of them"),
+        ("tlspcap_failure_ratio", "failure_ratio", "failed by failed and established"),
+        ("tlspcap_handshake_p50_ms", "p50", "median duration of established handshakes, in ms"),
+    ):
+        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
+        rows = last[last[column].notna()]
+        lines += [f'{name}{{server="{_label(row["server"])}"}} {row[column]:g}' for row in rows.to_dict("records")]
+    lines += ["# HELP tlspcap_breaches limits not kept by the last night", "# TYPE tlspcap_breaches gauge"]
+    lines.append(f"tlspcap_breaches {len(breaches)}")
+    return "\n".join(lines) + "\n"
+
+
+def _label(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
