@@ -278,6 +278,13 @@ def test_since_leaves_older_captures_alone(tmp_path: Path) -> None:
     assert not (tmp_path / "store" / CAPTURES).exists()
 
 
+@pytest.mark.parametrize("wrong", [["--timeout", "0"], ["--keylog", "nowhere"], ["--jobs", "0"], ["--since", "soon"]])
+def test_settings_that_make_no_sense_are_usage_errors(wrong: list[str], tmp_path: Path) -> None:
+    """They are refused before anything is read or written."""
+    assert cli.main(["batch", str(SAMPLES), "--store", str(tmp_path / "store"), *wrong]) == 2
+    assert not (tmp_path / "store").exists()
+
+
 def test_one_batch_at_a_time(tmp_path: Path) -> None:
     """While one holds the store another is refused."""
     with writing.locked(tmp_path), pytest.raises(StoreError, match="another batch"):

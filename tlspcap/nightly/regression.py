@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tlspcap.statistics import Floats
+from tlspcap.statistics import Floats, Ints
 
 FEWEST_NIGHTS = 7  # before, to say anything
 WEEKDAYS_FROM = 21  # nights before, from which weekdays have levels of their own
@@ -35,9 +35,9 @@ class Series:
         return str(self.dates.iloc[-1]) if len(self.dates) else None
 
     @property
-    def weekdays(self) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    def weekdays(self) -> Ints:
         """Of each night, from 0."""
-        return pd.to_datetime(self.dates).dt.weekday.to_numpy(np.int64)
+        return np.asarray(pd.to_datetime(self.dates).dt.weekday, np.int64)
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ def judge(series: Series) -> Verdict | None:
     return Verdict(expected, student_t_above(t, degrees))
 
 
-def _design(weekdays: "np.ndarray[tuple[int], np.dtype[np.int64]]", before: int) -> Floats:
+def _design(weekdays: Ints, before: int) -> Floats:
     """A column for each weekday that the nights before show at least three times; else one level for all."""
     seen = np.bincount(weekdays[:-1], minlength=7)
     if before < WEEKDAYS_FROM or seen[np.unique(weekdays)].min() < 3:
         return np.ones((before + 1, 1))
     days = np.unique(weekdays)
-    return (weekdays[:, None] == days[None, :]).astype(np.float64)
+    return np.asarray(weekdays[:, None] == days[None, :], np.float64)
 
 
 def _between(x: Floats, y: Floats, v: Floats) -> float:
@@ -96,7 +96,7 @@ def _between(x: Floats, y: Floats, v: Floats) -> float:
     residuals = y - x @ (covariance @ (x.T * weights @ y))
     excess = float(weights @ np.square(residuals)) - (len(y) - x.shape[1])
     scale = float(weights.sum() - np.trace(covariance @ (x.T * np.square(weights) @ x)))
-    return max(0.0, excess / scale)
+    return max(0.0, float(excess) / float(scale))
 
 
 def student_t_above(t: float, degrees: int) -> float:

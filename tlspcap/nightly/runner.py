@@ -23,6 +23,7 @@ from tlspcap.nightly.store import read_captures
 from tlspcap.nightly.survey import Found, Plan, Unit, captures_in, plan
 from tlspcap.nightly.work import Done, Failed, Message, Read, Row, Settings, attempt, bad_row
 from tlspcap.nightly.writing import commit, locked
+from tlspcap.reading import read_keys
 
 Tell = Callable[["Summary", int], None]  # what was done so far, and how many bytes more were read
 
@@ -73,6 +74,7 @@ def batch(
         tell: called as work goes on.
 
     Raises:
+        ArgumentError: a setting makes no sense.
         StoreError: another batch is at work, or the store has other columns.
         CaptureError: a folder is not there.
         OSError: the store cannot be written; what was committed before stays.
@@ -80,6 +82,8 @@ def batch(
     if jobs is not None and jobs < 1:
         raise ArgumentError(f"jobs: {jobs!r} processes make no sense; give 1 or more, or None")
     folder, began = Path(store), time.monotonic()
+    if settings is not None:
+        _check(settings)
     with locked(folder):
         apart = [folder] if move_done is None else [folder, Path(move_done)]
         todo = plan(captures_in(places, apart), read_captures(folder, must_exist=False), since)
@@ -95,6 +99,14 @@ def batch(
         one.move_known(todo.known)
     one.summary.seconds = round(time.monotonic() - began, 3)
     return one.summary
+
+
+def _check(settings: Settings) -> None:
+    """Raise ArgumentError for what would else fail with every capture anew."""
+    if not settings.timeout > 0:
+        raise ArgumentError(f"timeout: {settings.timeout!r} seconds make no sense; give a number above 0")
+    if settings.keylog is not None:
+        read_keys(settings.keylog)
 
 
 class _Batch:
@@ -137,7 +149,11 @@ class _Batch:
         good = [found for found in good if isinstance(stored.at[found.digest, "run"], str)]
         if good:
             moves = self._moves(good)
-            rows = [{**stored.loc[found.digest].to_dict(), "moved_to": moves[found.digest]} for found in good]
+            rows: list[Row] = [
+                {**{str(name): cell for name, cell in stored.loc[found.digest].items()}, "moved_to": place}
+                for found in good
+                if (place := moves.get(found.digest))
+            ]
             commit(self.folder, rows, set(), [])
             self._move(good, moves)
 
