@@ -37,7 +37,7 @@ class Series:
     @property
     def weekdays(self) -> Ints:
         """Of each night, from 0."""
-        return np.asarray(pd.to_datetime(self.dates).dt.weekday, np.int64)
+        return np.asarray(pd.to_datetime(self.dates).dt.day_of_week, np.int64)
 
 
 @dataclass(frozen=True)
