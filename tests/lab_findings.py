@@ -1,11 +1,13 @@
 """How often findings name the true cause: the lab's failures, grouped by what the scenario was set up for.
 
-Each group is told as a capture of its own, which is what a user has who looks into one trouble. Run by
-docs/generate.py, which writes the table into docs/findings.md.
+Each group is told as a capture of its own, which is what a user has who looks into one trouble.
+`PYTHONPATH=tests:. python tests/lab_findings.py` writes the table into docs/findings.md.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import lab_score
@@ -88,27 +90,35 @@ def _tell(cause: str, rows: pd.DataFrame, tables: dict[str, pd.DataFrame], with_
         yield Told(cause, with_keys, in_clear, one, one is found[0], row)  # type: ignore[arg-type]
 
 
+PAGE = Path(__file__).parent.parent / "docs" / "findings.md"
+PLACE = re.compile(r"(?<=<!-- lab -->\n).*?(?=<!-- end of lab -->)", re.DOTALL)
+
+
 def table() -> str:
     """Write how often the true cause is named, as a Markdown table."""
     lines = [
-        "| true cause | in clear | named | among those named | sealed, or without a word | named | among those named "
-        "| with keys | named | among those named |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| true cause | in clear | sealed, or without a word | with keys |",
+        "| --- | ---: | ---: | ---: |",
     ]
-    groups = {cause for cause, *_ in told(False)}
+    groups = {one.cause for one in told(False)}
     for cause in (*sorted(groups), ""):
-        clear, sealed, keyed = (
+        some = (
             [one for one in told(keys) if cause in ("", one.cause) and one.in_clear in kinds]
             for keys, kinds in ((False, (True,)), (False, (False,)), (True, (True, False)))
         )
-        lines.append(f"| {f'`{cause}`' if cause else 'all'} | {_cells(clear)} | {_cells(sealed)} | {_cells(keyed)} |")
-    return "\n".join(lines)
+        lines.append(f"| {f'`{cause}`' if cause else 'all'} | {' | '.join(_cell(part) for part in some)} |")
+    return "\n".join(lines) + "\n"
 
 
-def _cells(some: list[Told]) -> str:
+def _cell(some: list[Told]) -> str:
     named, held = sum(one.is_named for one in some), sum(one.is_held for one in some)
-    return f"{len(some)} | {named} | {held}" if some else "| |"
+    return f"{named} / {held} of {len(some)}" if some else ""
+
+
+def main() -> None:
+    """Write the table into the page."""
+    PAGE.write_text(PLACE.sub(lambda _: table(), PAGE.read_text()))
 
 
 if __name__ == "__main__":
-    print(table())
+    main()

@@ -260,3 +260,10 @@ def test_the_first_finding_of_the_lab_names_the_true_cause() -> None:
         assert len(named) >= 0.95 * len(said)
         firsts = {one.cause: one for one in said if one.is_first}
         assert [cause for cause, one in firsts.items() if not one.is_named] == []
+
+
+def test_the_page_says_what_the_lab_shows() -> None:
+    """The table in docs/findings.md is that of today's rules."""
+    shown = lab_findings.PLACE.search(lab_findings.PAGE.read_text())
+    assert shown is not None
+    assert shown[0] == lab_findings.table()

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,12 @@ TEXTS = [
 ]  # fmt: skip
 OTHERS = [
     "stream", "frame", "time", "client_port", "server_ip", "server_port", "hello_retry", "alert_code", "handshake_ms",
+]  # fmt: skip
+
+# What they ask of the handshakes that came further.
+TAKEN = [
+    "id", "client_ip", "server", "sni", "alpn", "negotiated_version", "cipher", "group", "signature_scheme",
+    "certificate_sha256", "alert", "client_hello_digest", "client_auth",
 ]  # fmt: skip
 
 
@@ -61,7 +68,7 @@ class Case:
     @cached_property
     def failed(self) -> pd.DataFrame:
         """All handshakes that failed, with the columns that are named above; what is NA in a text is None."""
-        return _narrow(self.handshakes[self.is_failed])
+        return _narrow(self.handshakes[self.is_failed], [*TEXTS, *OTHERS])
 
     @property
     def open(self) -> pd.DataFrame:
@@ -75,13 +82,13 @@ class Case:
 
     @cached_property
     def established(self) -> pd.DataFrame:
-        """All handshakes that succeeded, with the same columns as `failed`."""
-        return _narrow(self.handshakes[is_outcome(self.handshakes, "established")])
+        """All handshakes that succeeded, with the columns that are named above for them."""
+        return _narrow(self.handshakes[is_outcome(self.handshakes, "established")], TAKEN)
 
     @cached_property
     def answered(self) -> pd.DataFrame:
-        """All handshakes with a ServerHello, with the same columns as `failed`."""
-        return _narrow(self.handshakes[self.handshakes["negotiated_version"].notna()])
+        """All handshakes with a ServerHello, with the same columns as `established`."""
+        return _narrow(self.handshakes[self.handshakes["negotiated_version"].notna()], TAKEN)
 
     @cached_property
     def presented(self) -> Presented:
@@ -104,6 +111,10 @@ class Case:
         return ids
 
 
-def _narrow(rows: pd.DataFrame) -> pd.DataFrame:
-    texts = {name: rows[name].astype(object).where(rows[name].notna(), None) for name in TEXTS}
-    return pd.DataFrame(texts | {name: rows[name] for name in OTHERS})
+def _narrow(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({name: _text(rows[name]) if name in TEXTS else rows[name] for name in columns})
+
+
+def _text(cells: "pd.Series[Any]") -> "pd.Series[Any]":
+    known: pd.Series[Any] = cells.astype(object)
+    return known.where(cells.notna(), None)

@@ -11,7 +11,8 @@ from tlspcap.findings.model import Finding, Severity
 from tlspcap.grouping import server
 
 MOST_STREAMS = 500  # conversations in a display filter; Wireshark takes no filter of any length
-MOST_SERVERS = 20  # servers with a finding of their own, those with the most failures; the others share one
+OWN_SHARE = 0.2  # of the failures of a kind, from which on a server has a finding of its own; the others share one
+MOST_SERVERS = 20  # names (or the like) with a finding of their own, where there is no share to go by
 
 
 def finding(
@@ -45,15 +46,16 @@ def example(rows: pd.DataFrame) -> str:
 
 
 def by_server(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Give the rows of each server, most first; beyond `MOST_SERVERS` those of all others together."""
-    names = [name for name, _ in Counter(rows["server"]).most_common()]  # of equal counts: the server seen first
-    if len(names) == 1:
-        yield rows
-        return
-    for name in names[:MOST_SERVERS]:
-        yield rows[rows["server"] == name]
-    if len(names) > MOST_SERVERS:
-        yield rows[rows["server"].isin(names[MOST_SERVERS:])]
+    """Give the rows of each server with a good share of them, most first; then those of all others together.
+
+    A trouble that many servers have is one finding, and one that a single server has is its own.
+    """
+    counts = Counter(rows["server"]).most_common()  # of equal counts: the server seen first
+    own = [name for name, n in counts if n >= OWN_SHARE * len(rows)]
+    for name in own:
+        yield rows if len(counts) == 1 else rows[rows["server"] == name]
+    if len(own) < len(counts):
+        yield rows[~rows["server"].isin(own)]
 
 
 def servers(rows: pd.DataFrame) -> str:

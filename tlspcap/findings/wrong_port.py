@@ -78,7 +78,8 @@ def starttls_refused(case: Case) -> Iterator[Finding]:
 def _noted(case: Case, kind: str, severity: Severity, what: str, advice: str) -> Iterator[Finding]:
     """Make a finding of the notes of one kind; those of a handshake that succeeded none the less are left out."""
     notes = case["notes"]
-    rows = notes[(notes["kind"] == kind) & notes["stream"].notna() & ~notes["id"].isin(case.established["id"])]
+    rows = notes[(notes["kind"] == kind) & notes["stream"].notna()]
+    rows = rows[~rows["id"].isin(case.established["id"])] if len(rows) else rows
     if rows.empty:
         return
     counts = rows["detail"].value_counts()
