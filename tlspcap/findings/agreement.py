@@ -185,7 +185,7 @@ def _protocol(case: Case, rows: pd.DataFrame, certain: bool) -> Finding:
     own = case.answered[case.answered["server"].isin(rows["server"].unique())]
     chosen = most_frequent(own["alpn"])
     offered = words.wire(rows["alpn_offered"].iloc[0])
-    sure = "speaks none" if certain else "most likely speaks none"
+    sure = "took none" if certain else "most likely took none"
     title = f"{upper(servers(rows))} {sure} of the application protocols that {clients(rows)} offers ({offered})"
     detail = (
         f"Refused: {words.count(len(rows), 'handshake')}, with {alert(rows)}.",
@@ -206,7 +206,7 @@ def name_unknown(case: Case) -> Iterator[Finding]:
     gave_up = (rows["failure_side"] == "client") & rows["id"].isin(warned)
     for group in by_server(rows[(rows["alert"] == "unrecognized_name") | gave_up]):
         asked = named(group["sni"].dropna().unique(), 3) or "no name at all"
-        title = f"{upper(servers(group))} does not know the name {asked} that {clients(group)} asked for"
+        title = f"{upper(servers(group))} did not know the name {asked} that {clients(group)} asked for"
         detail = (
             f"Refused: {words.count(len(group), 'handshake')}, with unrecognized_name from the server.",
             f"Names that it served elsewhere in this capture: {_served(case, group) or 'none was seen'}.",

@@ -209,7 +209,7 @@ def _refused_client(case: Case, rows: pd.DataFrame, causes: tuple[Cause, ...]) -
     first = rows.iloc[0]
     sealed = first["client_auth"] != "certificate" and not first["empty"]
     if causes[0] is Cause.CLIENT_CERTIFICATE_MISSING:
-        wish = f"{upper(servers(rows))} wants a client certificate, and {clients(rows)} sent none"
+        wish = f"{upper(servers(rows))} asked for a client certificate, and {clients(rows)} sent none"
     elif sealed:
         wish = f"{upper(servers(rows))} refused the client certificate of {clients(rows)}"
     else:

@@ -89,13 +89,13 @@ def _title(rows: pd.DataFrame, others: pd.DataFrame) -> str:
     lowest, highest = extremes(others["negotiated_version"])
     if direction == OLD:
         best = extremes(rows["offered_version_max"])[1]
-        seen = f"has accepted nothing below {lowest}" if len(others) else "does not allow that"
+        seen = f"accepted nothing below {lowest}" if len(others) else "refused that"
         return f"{who_offers(rows)} at most {words.wire(best)}, and {servers(rows)} {seen}"
     if direction == NEW:
         least = extremes(lowest_offered(rows["offered_versions"]))[0]
-        seen = f"has accepted nothing above {highest}" if len(others) else "does not allow that"
+        seen = f"accepted nothing above {highest}" if len(others) else "refused that"
         return f"{who_offers(rows)} nothing below {words.wire(least)}, and {servers(rows)} {seen}"
-    return f"{who_offers(rows)} {most_frequent(rows['offered_versions'], 1)}, and {servers(rows)} allows none of that"
+    return f"{who_offers(rows)} {most_frequent(rows['offered_versions'], 1)}, and {servers(rows)} took none of that"
 
 
 def _accepted(others: pd.DataFrame) -> str:
