@@ -20,6 +20,7 @@ from tlspcap.statistics import holm
 
 ALPHA = 0.005  # a healthy night's chance of any false alarm: about two in a year
 NIGHTS = 28  # before the present one, that it is compared with
+TOGETHER = (1, 3)  # last nights that are compared as one: a jump shows at once, a smaller step in three nights
 SMALLEST_RISE = 1.25  # times what was expected; less is not worth waking anyone
 SMALLEST_RATIO = 0.005  # rise of a failure ratio
 SMALLEST_MS = 2.0  # rise of a median duration
@@ -119,20 +120,23 @@ def regressions(table: pd.DataFrame) -> list[Breach]:
         if rows["date"].max() != last_date:
             continue
         for measure, series in (("failure_ratio", of_failures(rows)), ("p50_ms", of_durations(rows))):
-            if series.last_date == last_date and (verdict := judge(series)) is not None:
-                tried.append((str(server), measure, verdict, rows))
+            if series.last_date == last_date:
+                verdicts = [judge(series, together) for together in TOGETHER]
+                tried += [(str(server), measure, verdict, rows) for verdict in verdicts if verdict is not None]
     adjusted = holm([verdict.p_value for _, _, verdict, _ in tried]) if tried else np.empty(0)
-    return [
-        breach
-        for (server, measure, verdict, rows), p in zip(tried, adjusted, strict=True)
-        if p < ALPHA and (breach := _regressed(server, measure, verdict, rows, float(p))) is not None
-    ]
+    found: dict[tuple[str, str], Breach] = {}
+    for (server, measure, verdict, rows), p in zip(tried, adjusted, strict=True):
+        breach = _regressed(server, measure, verdict, rows, float(p)) if p < ALPHA else None
+        if breach is not None:
+            found.setdefault((server, measure), breach)
+    return list(found.values())
 
 
 def _regressed(server: str, measure: str, verdict: Verdict, rows: pd.DataFrame, p: float) -> Breach | None:
     """Word a regression, if it is large enough to matter."""
     last = rows.sort_values("date").iloc[-1]
-    chance = f"a healthy night is that far off with a chance below {max(p, 1e-6):.2g}, all servers and measures counted"
+    nights = "healthy nights are" if verdict.nights == 1 else f"{verdict.nights} healthy nights in a row are"
+    chance = f"{nights} that far off with a chance below {max(p, 1e-6):.2g}, all servers and measures counted"
     if measure == "failure_ratio":
         value, expected = float(last["failure_ratio"]), math.sin(max(0.0, verdict.expected)) ** 2
         if value < SMALLEST_RISE * expected or value - expected < SMALLEST_RATIO:

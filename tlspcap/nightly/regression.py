@@ -46,6 +46,7 @@ class Verdict:
 
     expected: float  # on the scale of the values
     p_value: float  # chance of a healthy night to be at least that much worse
+    nights: int  # that were taken together
 
 
 def of_failures(nights: pd.DataFrame) -> Series:
@@ -63,28 +64,27 @@ def of_durations(nights: pd.DataFrame) -> Series:
     return Series(values, np.full(len(values), 1e-6), kept["date"])
 
 
-def judge(series: Series) -> Verdict | None:
-    """Compare the last night with those before; None where they are too few."""
-    y, v = series.values[:-1], series.variances[:-1]
+def judge(series: Series, nights: int = 1) -> Verdict | None:
+    """Compare the last nights, taken together, with those before; None where those are too few."""
+    y, v = series.values[:-nights], series.variances[:-nights]
     if len(y) < FEWEST_NIGHTS:
         return None
     design = _design(series.weekdays, len(y))
-    x, x0 = design[:-1], design[-1]
+    x, x0 = design[: len(y)], design[len(y) :].mean(axis=0)
     spread = _between(x, y, v)
     weights = 1 / (v + spread)
     covariance = np.linalg.pinv(x.T * weights @ x)
     expected = float(x0 @ covariance @ (x.T * weights @ y))
-    variance = series.variances[-1] + spread + float(x0 @ covariance @ x0)
-    degrees = len(y) - x.shape[1]
-    t = (float(series.values[-1]) - expected) / math.sqrt(variance)
-    return Verdict(expected, student_t_above(t, degrees))
+    chance = float(series.variances[-nights:].mean() + spread) / nights
+    t = (float(series.values[-nights:].mean()) - expected) / math.sqrt(chance + float(x0 @ covariance @ x0))
+    return Verdict(expected, student_t_above(t, len(y) - x.shape[1]), nights)
 
 
 def _design(weekdays: Ints, before: int) -> Floats:
     """A column for each weekday that the nights before show at least three times; else one level for all."""
-    seen = np.bincount(weekdays[:-1], minlength=7)
+    seen = np.bincount(weekdays[:before], minlength=7)
     if before < WEEKDAYS_FROM or seen[np.unique(weekdays)].min() < 3:
-        return np.ones((before + 1, 1))
+        return np.ones((len(weekdays), 1))
     days = np.unique(weekdays)
     return np.asarray(weekdays[:, None] == days[None, :], np.float64)
 
