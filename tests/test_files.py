@@ -278,7 +278,9 @@ def test_what_is_no_capture_is_said_with_what_to_try(content: bytes, said: str, 
     assert isinstance(raised.value, NotACapture) == bool(content)
 
 
-@pytest.mark.parametrize("content", [b"]]]]]\0 no capture", gzip.compress(b"\xdf" * 200, 1, mtime=0)[:-2], b"text\0", b"text"])
+@pytest.mark.parametrize(
+    "content", [b"]]]]]\0 no capture", gzip.compress(b"\xdf" * 200, 1, mtime=0)[:-2], b"text\0", b"text"]
+)
 def test_what_is_no_capture_is_told_alike_through_any_window(content: bytes) -> None:
     """How much of a file the window holds makes no difference to the words, packed data that breaks off included."""
     words = set()
