@@ -37,7 +37,8 @@ REFERENCE = [
     "zeek-client-certificate.pcap", "zeek-ocsp-stapling.pcap", "zeek-tls13-ech.pcap", "ja4-browsers-x509.pcapng",
 ]  # fmt: skip
 REPLACED = [
-    "client_ip", "server_ip", "sni", "certificate_sha256", "chain_sha256", "client_certificate_sha256",
+    "client_ip", "server_ip", "sni", "client_random", "server_random", "certificate_sha256", "chain_sha256",
+    "client_certificate_sha256",
     "certificate_request_digest",
 ]  # fmt: skip
 KEY = bytes(32)
