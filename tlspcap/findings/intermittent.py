@@ -46,7 +46,9 @@ def _intermittent(case: Case, rows: pd.DataFrame) -> Finding:
         f"Each failed so: {phrase(rows)}.",
     )
     spared = _spared(own, rows)
-    around = "" if spared is None else f" Until then {words.wire(spared.name)}, of which none failed here, may be a way around."
+    around = ""
+    if spared is not None:
+        around = f" Until then {words.wire(spared.name)}, of which none failed here, may be a way around."
     advice = (
         f"The offer is not to blame, since it succeeds as well. Look at the server {_when(rows)}: behind one address "
         "there may be several machines (or processes), of which one is set up differently, overloaded or broken."
