@@ -171,7 +171,7 @@ NEW = (
         {"alert": "user_canceled"},
         side="server",
         phase="client_hello",
-        cause="called off by the server",
+        cause="server_error",
     ),
 )
 
