@@ -297,7 +297,8 @@ def test_refusals_are_bounded_and_equal_however_a_reading_is_spread(
     alone = read_tables(path).frames["notes"]
     assert alone["stream"].dropna().tolist() == [0, 1, 2]
     assert alone["kind"].tolist() == ["starttls_refused"] * 3 + ["cap_reached"]
-    shares = [*(part for at in range(3) for part in reading.work(reading.Job((path,), (None,), 10**10, share=(at, 3))))]
+    jobs = [reading.Job((path,), (None,), 10**10, share=(at, 3)) for at in range(3)]
+    shares = [part for job in jobs for part in reading.work(job) if part is not None]
     for other in shares[1:]:
         shares[0].merge(other)
     shares[0].write_notes()
