@@ -8,7 +8,7 @@ import dpkt.ssl
 import pytest
 import scapy_builds
 from conversation import ALERT, CLIENT, HANDSHAKE, SERVER, START, Talk, message, record
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from scapy_builds import TLS12, TLS13, Built
 from scapy_tls import layers
@@ -147,11 +147,19 @@ def extension_values(extensions: list[Any] | None) -> dict[int, Any]:
     return dict(readers[ext.type](ext) for ext in extensions or () if ext.type in readers)
 
 
+def scapys(layer: Any, built: Built) -> Any:
+    """Read a message by scapy, which fails on a key share of a curve that it knows and cannot make keys of."""
+    try:
+        return layer(bytes(built.packet))
+    except AttributeError:
+        reject()
+
+
 @few
 @given(built=scapy_builds.client_hellos())
 def test_client_hellos_as_scapy_reads_them(built: Built) -> None:
     """Scapy's own reading of a ClientHello's bytes is ours, field by field and extension by extension."""
-    theirs, ours = layers().TLSClientHello(bytes(built.packet)), read(built)
+    theirs, ours = scapys(layers().TLSClientHello, built), read(built)
     assert (theirs.version, theirs.sid) == (ours.legacy_version, ours.session_id)
     assert theirs.gmt_unix_time.to_bytes(4) + theirs.random_bytes == ours.random
     assert ((*theirs.ciphers,), bytes(theirs.comp)) == (ours.cipher_suites, ours.compression_methods)
@@ -164,7 +172,7 @@ def test_client_hellos_as_scapy_reads_them(built: Built) -> None:
 @given(built=scapy_builds.server_hellos())
 def test_server_hellos_as_scapy_reads_them(built: Built) -> None:
     """Scapy's own reading of a ServerHello's bytes is ours."""
-    theirs, ours = layers().TLSServerHello(bytes(built.packet)), read(built)
+    theirs, ours = scapys(layers().TLSServerHello, built), read(built)
     assert (theirs.version, theirs.sid, theirs.cipher) == (ours.legacy_version, ours.session_id, ours.cipher_suite)
     assert [(ext.type, ext.len) for ext in theirs.ext or ()] == [(c, len(data)) for c, data in ours.extensions.raw]
 
