@@ -185,7 +185,7 @@ def pause(micros: int) -> str:
     """A length of time in the unit that fits.
 
     >>> [pause(n * 3_600_000_000) for n in (1, 30, 100)]
-    ['60 min 0 s', '30 h 0 min', '4 days']
+    ['1 h 0 min', '30 h 0 min', '4 days']
     """
     return words.count(micros // DAY, "day") if micros >= 2 * DAY else words.span(micros / 1e6)
 
