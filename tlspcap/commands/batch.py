@@ -32,13 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    from pathlib import Path
-
     from tlspcap.nightly.runner import batch
     from tlspcap.nightly.work import Settings
 
     settings = Settings(
-        Path(arguments.store), arguments.timeout, arguments.keylog, not arguments.no_embedded_secrets
+        timeout=arguments.timeout, keylog=arguments.keylog, embedded_secrets=not arguments.no_embedded_secrets
     )
     with _progress(arguments.quiet) as tell:
         done = batch(

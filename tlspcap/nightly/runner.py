@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from tlspcap.errors import ArgumentError
-from tlspcap.nightly.layout import STAGING
 from tlspcap.nightly.store import read_captures
 from tlspcap.nightly.survey import Found, Plan, Unit, captures_in, plan
 from tlspcap.nightly.work import Done, Failed, Message, Read, Row, Settings, attempt, bad_row
-from tlspcap.nightly.writing import commit, locked
+from tlspcap.nightly.writing import commit, locked, staging
 from tlspcap.reading import read_keys
 
 Tell = Callable[["Summary", int], None]  # what was done so far, and how many bytes more were read
@@ -91,7 +90,7 @@ def batch(
         one.keep_bad(todo)
         count = jobs or len(os.sched_getaffinity(0))
         shares = max(1, count // max(1, len(todo.units)))
-        how = replace(settings or Settings(folder), store=folder, shares=shares)
+        how = replace(settings or Settings(), staging=one.staging, shares=shares)
         for message in _work(todo.units, min(count, len(todo.units)), how):
             one.take(message)
             if tell is not None:
@@ -114,6 +113,7 @@ class _Batch:
 
     def __init__(self, folder: Path, done: Path | None, summary: Summary) -> None:
         self.folder, self.done, self.summary = folder, done, summary
+        self.staging = staging(folder)
 
     def keep_bad(self, todo: Plan) -> None:
         """Have captures that cannot be read at all in the store, with the reason."""
@@ -129,13 +129,13 @@ class _Batch:
             if message.code:
                 raise OSError(message.code, message.why, str(self.folder))
             self.summary.failed |= {found.name: message.why for found in message.unit.files}
-            shutil.rmtree(self.folder / STAGING / message.unit.run, ignore_errors=True)
+            shutil.rmtree(self.staging / message.unit.run, ignore_errors=True)
 
     def _commit(self, done: Done) -> None:
         moves = self._moves(list(done.unit.files))
         rows = [{**row, "moved_to": moves.get(row["digest"], _elsewhere(found))} for row, found in _pairs(done)]
         gone = {found.grown_from for found in done.unit.files if found.grown_from}
-        commit(self.folder, rows, gone, [done.unit.run])
+        commit(self.folder, rows, gone, [self.staging / done.unit.run])
         self.summary.unreadable |= {row["name"]: row["trouble"] for row in rows if row["run"] is None}
         self.summary.captures += sum(found.is_new for found in done.unit.files)
         self.summary.bytes += done.unit.size

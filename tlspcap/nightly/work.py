@@ -29,7 +29,7 @@ Row = dict[str, Any]
 class Settings:
     """How captures are read."""
 
-    store: Path
+    staging: Path = Path()  # where this batch stages rows
     timeout: float = 10.0
     keylog: str | None = None
     embedded_secrets: bool = True
@@ -78,7 +78,7 @@ def attempt(unit: Unit, settings: Settings, progress: Callable[[str, int], None]
 
 def stage(unit: Unit, settings: Settings, progress: Callable[[str, int], None]) -> Done:
     """Read the captures of a unit as one stream and write their rows to the staging folder."""
-    out, names = Stage(settings.store, unit.run), {found.path: found.name for found in unit.files}
+    out, names = Stage(settings.staging, unit.run), {found.path: found.name for found in unit.files}
     days = {found.name: _day(found.start) for found in unit.files}
     certificates: list[pd.DataFrame] = []
     count = 0

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pandas as pd
 
@@ -61,11 +62,16 @@ def sweep(folder: Path, runs: set[str]) -> None:
                 file.unlink()
 
 
+def staging(folder: Path) -> Path:
+    """Name a place for what one batch stages; processes that outlive a killed batch for a moment have another."""
+    return folder / STAGING / uuid4().hex
+
+
 class Stage:
     """The files of one run, while they are written."""
 
-    def __init__(self, folder: Path, run: str) -> None:
-        self.root = folder / STAGING / run
+    def __init__(self, staging: Path, run: str) -> None:
+        self.root = staging / run
         self._run = run
         self._count = 0
         shutil.rmtree(self.root, ignore_errors=True)
@@ -107,18 +113,18 @@ def write_synced(file: Path, table: "pa.Table") -> None:
         os.fsync(out.fileno())
 
 
-def commit(folder: Path, rows: list[dict[str, Any]], gone: set[str], runs: list[str]) -> None:
+def commit(folder: Path, rows: list[dict[str, Any]], gone: set[str], stages: list[Path]) -> None:
     """Have the staged runs count, with the rows of their captures.
 
     Args:
         folder: of the store.
         rows: of the table of captures; they replace those with the same digest.
         gone: digests of captures that no longer count: their files grew.
-        runs: what is staged. Runs whose captures are all in others now count no more.
+        stages: folders of what is staged. Runs whose captures are all in others now count no more.
     """
     before = read_captures(folder, must_exist=False)
-    for run in runs:
-        _move_into_place(folder, folder / STAGING / run)
+    for stage in stages:
+        _move_into_place(folder, stage)
     new = typed("captures", _in_utc(pd.DataFrame(rows, columns=stored("captures").names)))
     kept = before[~before["digest"].isin({*new["digest"], *gone})]
     joined = typed("captures", pd.concat([frame for frame in (kept, new) if len(frame)], ignore_index=True))
