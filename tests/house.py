@@ -51,7 +51,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 # What the code of a room must do without, so that it can be read and tested on its own.
-FOREIGN = {"tls": {"numpy", "pandas", "dpkt"}}
+FOREIGN = {"tls": {"numpy", "pandas", "dpkt"}, "wire": {"pandas"}}
 
 # Heavy, or optional: imported by the function that needs it, never when a module is loaded.
 LAZY = {"matplotlib", "scapy", "dask", "distributed", "pyarrow", "zstandard", "lz4"}

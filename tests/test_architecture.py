@@ -57,7 +57,7 @@ def test_heavy_and_optional_packages_wait_until_needed() -> None:
 
 
 def test_rooms_do_without_what_is_foreign_to_them() -> None:
-    """The code of tls needs no numpy, pandas or dpkt."""
+    """The code of tls needs no numpy, pandas or dpkt, that of wire no pandas."""
     wrong = [
         f"{found.importer}:{found.line} imports {found.imported}"
         for found in house.imports()

@@ -19,9 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, cast
 
 from tlspcap.errors import ArgumentError, CaptureError, TlspcapError
 from tlspcap.reading import Job, Partial, Progress, read_keys, work
@@ -30,6 +28,9 @@ from tlspcap.wire.columns import FileFacts
 from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, sources
 from tlspcap.wire.rotation import in_order
 from tlspcap.wire.team import ROOMS, Seat, Team, seats
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SECOND = 1_000_000_000
 WORTH_SPREADING = 64 << 20  # bytes of capture; starting a process takes as long as reading some 20 MB
@@ -40,7 +41,7 @@ MOST = 8  # processes that are started unasked; each scans the whole capture
 class Reading:
     """Tables of some captures, and, when they are read to the end, what is known of each file."""
 
-    frames: dict[str, pd.DataFrame]
+    frames: "dict[str, pd.DataFrame]"
     files: list[FileFacts] = field(default_factory=list)
     unreadable: list[CaptureError] = field(default_factory=list)  # captures left out, where that was wanted
 

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
+from tlspcap.wire.distinct import distinct
 from tlspcap.wire.index import Index
 
 Bytes = npt.NDArray[np.uint8]
@@ -184,16 +184,15 @@ class AddressBook:
 
     def numbers_v4(self, addresses: npt.NDArray[np.uint32]) -> Int32:
         """Return the numbers of a column of IPv4 addresses, given as integers."""
-        codes, unique = pd.factorize(addresses)
-        numbers = self._v4.add(unique.astype(np.int64), np.zeros(len(unique), dtype=np.int64))
+        codes, first = distinct(addresses)
+        numbers = self._v4.add(addresses[first].astype(np.int64), np.zeros(len(first), dtype=np.int64))
         return (numbers << 1).astype(np.int32)[codes]
 
     def numbers_v6(self, high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> Int32:
         """Return the numbers of a column of IPv6 addresses, given as the two halves of each."""
-        (high_codes, highs), (low_codes, lows) = pd.factorize(high.view(np.int64)), pd.factorize(low.view(np.int64))
-        codes, pairs = pd.factorize(high_codes * np.int64(len(lows)) + low_codes)
-        some = max(len(lows), 1)
-        numbers = self._v6.add(highs[pairs // some], lows[pairs % some])
+        highs, lows = high.view(np.int64), low.view(np.int64)
+        codes, first = distinct(highs, lows)
+        numbers = self._v6.add(highs[first], lows[first])
         return (numbers << 1 | 1).astype(np.int32)[codes]
 
 

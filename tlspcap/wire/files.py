@@ -24,6 +24,7 @@ CHUNK_BYTES = 32 << 20
 LARGEST_CHUNK = 16 << 20  # one packet or block may make a smaller window grow to this size, never further
 PADDING = 64  # readable bytes behind the window's end, so that reading a short header never runs out of the buffer
 
+
 class PcapFormat(NamedTuple):
     """What the first four bytes of a classic pcap tell of the rest."""
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from tlspcap.transport import FRAME_BITS, FRAME_MASK, Conversation, Endpoint, Event
 from tlspcap.wire.beginnings import Beginning, beginnings
 from tlspcap.wire.blocks import FRAME, LINGER, STREAM, Blocks, block_of, ranges
 from tlspcap.wire.columns import COUNTED, AddressBook, Bytes, Int64, Segments
+from tlspcap.wire.distinct import distinct
 from tlspcap.wire.numbering import PORT_BITS, PORT_MASK, Numbered, Numbering
 from tlspcap.wire.settled import tallies, telling_rows
 from tlspcap.wire.streams import Streams
@@ -309,7 +309,8 @@ def _begun(groups: list[_Group], block: Int64, buffer: Bytes, waited: dict[int, 
 
 def _grouped(rows: Int64, number: Int64) -> tuple[Int64, list[_Group]]:
     """Sort rows by conversation, in order of its first row; return them with each conversation's range."""
-    code, numbers = pd.factorize(number)
+    code, first = distinct(number)
+    numbers = number[first]
     # A stable sort of 16-bit numbers takes linear time in numpy.
     code = code.astype(np.uint16 if len(numbers) <= 1 << 16 else np.int64)
     counts = np.bincount(code, minlength=len(numbers))

@@ -13,15 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from tlspcap.wire.columns import MUTE, Int64, Segments
+from tlspcap.wire.distinct import distinct
 from tlspcap.wire.index import Column, Index, Table
 
 SYN, ACK = 2, 16
 PORT_BITS = 16
 PORT_MASK = 0xFFFF
-_FEW_ADDRESSES = 1 << 15  # so many fit, each with a port, into half of an int64
 
 Mask = npt.NDArray[np.bool_]
 
@@ -82,12 +81,12 @@ class Numbering:
         source = segments.source.astype(np.int64) << PORT_BITS | segments.source_port
         target = segments.target.astype(np.int64) << PORT_BITS | segments.target_port
         from_low = source <= target
-        code, lows, highs = _pairs(np.minimum(source, target), np.maximum(source, target))
-        pairs = self._pairs.add(lows, highs)
+        low, high = np.minimum(source, target), np.maximum(source, target)
+        code, first_row = distinct(low, high)
+        pairs = self._pairs.add(low[first_row], high[first_row])
         self._newest.append(len(self._pairs) - self._newest.rows, number=-1)
         known = self._newest["number"][pairs].astype(np.int64)
 
-        first_row = np.flatnonzero(np.diff(np.maximum.accumulate(code), prepend=-1))
         units = _units(code, _syns_to_judge(segments.flags, code, known, first_row))
         firsts, first_told = self._firsts(segments, from_low, units, known)
         told = _Told(firsts, *_synacks(segments, from_low, units, first_told))
@@ -195,16 +194,6 @@ class Numbering:
         self._newest["number"][pair] = number  # the last value assigned stays
         replacing = before >= 0
         return dict(zip(before[replacing].tolist(), row[replacing].tolist(), strict=True))
-
-
-def _pairs(low: Int64, high: Int64) -> tuple[Int64, Int64, Int64]:
-    """Return each row's pair of endpoints as a code, in order of first appearance, and the codes' low and high ends."""
-    if not len(high) or high.max() < _FEW_ADDRESSES << PORT_BITS:
-        code, packed = pd.factorize(low << 32 | high)
-        return code.astype(np.int64), packed >> 32, packed & 0xFFFF_FFFF
-    ends, values = pd.factorize(np.concatenate([low, high]))
-    code, packed = pd.factorize(ends[: len(low)].astype(np.int64) * len(values) + ends[len(low) :])
-    return code.astype(np.int64), values[packed // len(values)], values[packed % len(values)]
 
 
 def _syns_to_judge(flags: Column, code: Int64, known: Int64, first_row: Int64) -> Int64:

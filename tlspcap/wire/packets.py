@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from tlspcap.errors import UnknownLinkType
-from tlspcap.wire import headers, rare
+from tlspcap.wire import headers
 from tlspcap.wire.columns import COUNTED, AddressBook, FileFacts, Packets, Segments
 from tlspcap.wire.files import CHUNK_BYTES, HEAD_BYTES, PCAP_MAGICS, PCAPNG_MAGIC, Opened, Window, not_a_capture
 from tlspcap.wire.fragments import Fragments
@@ -79,6 +79,8 @@ def _alone(
         facts.count(packets)
         found, rest = headers.columns(packets, book, facts)
         if len(rest):
+            from tlspcap.wire import rare  # with dpkt, which takes long to import: most captures do without
+
             found = found.merged(rare.segments(packets, rest.tolist(), book, facts, waiting))
         facts.segments += int(np.count_nonzero(found.flags < COUNTED))
         yield packets, found

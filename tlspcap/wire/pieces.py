@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tlspcap.wire import headers, rare
+from tlspcap.wire import headers
 from tlspcap.wire.columns import COLUMNS, MAX_PACKET, AddressBook, Bytes, FileFacts, Packets, Segments
 from tlspcap.wire.files import PCAP_MAGICS, Window
 from tlspcap.wire.fragments import Fragments
@@ -155,6 +155,8 @@ def segments_of(
     found.frame = found.frame + before
     row, *left = columns
     if len(row):  # they are numbered by their places among those left
+        from tlspcap.wire import rare  # with dpkt, which takes long to import: most captures do without
+
         rare_ones = rare.segments(Packets(room.buffer, 0, *left), range(len(row)), book, facts, fragments)
         rare_ones.frame = row[rare_ones.frame] + before + 1
         found = found.merged(rare_ones)

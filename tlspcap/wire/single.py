@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import dpkt
-
 from tlspcap.wire.columns import CUT_HEADERS
 
 
@@ -46,6 +44,8 @@ class Packet(NamedTuple):
 
     def fields(self, header: Any, at: int, kind: str = "") -> Any:
         """Read the own fields of one of dpkt's headers, without its options and what it carries."""
+        import dpkt  # takes long, and most captures need nothing of it
+
         fields = header.__new__(header)
         dpkt.dpkt.Packet.unpack(fields, self.bytes(at, header.__hdr_len__, kind))
         return fields

@@ -9,7 +9,6 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from tlspcap.wire import links
 from tlspcap.wire.chunk import Chunk, Mask, Network, nothing
@@ -44,7 +43,7 @@ def carried(chunk: Chunk, network: Network, protocol: npt.NDArray[np.uint8]) -> 
     """Return what IP packets carry that begins at the places given; packets that are no tunnels are counted."""
     known = np.isin(protocol, _CARRIED)
     chunk.count_protocols(protocol[~known])
-    numbers = pd.unique(protocol[known]).tolist()
+    numbers = np.unique(protocol[known]).tolist()
     parts = [_CARRIED_BY[number](chunk, network.of(np.flatnonzero(protocol == number))) for number in numbers]
     return Network.together(parts)
 
@@ -52,7 +51,7 @@ def carried(chunk: Chunk, network: Network, protocol: npt.NDArray[np.uint8]) -> 
 def _step(chunk: Chunk, network: Network) -> Network:
     """Step over one layer of each packet."""
     found, known = [], np.zeros(len(network.row), dtype=np.bool_)
-    for ethertype in pd.unique(network.ethertype).tolist():
+    for ethertype in np.unique(network.ethertype).tolist():
         step = _snap if ethertype < links.LENGTHS else _STEPS.get(ethertype)
         if step is not None:
             mine = network.ethertype == ethertype

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from tlspcap.wire.blocks import CAPTURED, FIN, IDLE, LINGER, NEVER, RST, SEQ, SIDE, START, Blocks, block_of
 from tlspcap.wire.columns import Bytes, Int32, Int64, Segments
 from tlspcap.wire.dialogues import begin_dialogue
 from tlspcap.wire.direction import MASK
+from tlspcap.wire.distinct import distinct
 from tlspcap.wire.hello import (
     HANDSHAKE,
     SSL2_START,
@@ -153,13 +153,14 @@ class Undecided:
         """Return the rows of undecided conversations, as far as their conversation has not ended before."""
         table, number = self._young, numbered.number
         at = np.flatnonzero(self.table["state"][number] == UNDECIDED)
-        code, numbers = pd.factorize(number[at])
-        young = self._of_young(numbers)[code]
+        code, first = distinct(number[at])
+        young = self._of_young(number[at[first]])[code]
         self._note_ends(segments.flags[at], young, numbered.side[at], clock[at])
         late = (clock[at] > table["closing"][young] + LINGER) | (clock[at] > table["first_clock"][young] + IDLE)
         behind, at = np.unique(number[at[late]]), at[~late]
-        code, numbers = pd.factorize(number[at])
-        return _Rows(at, code.astype(np.int64), numbers, self._of_young(numbers), behind)
+        code, first = distinct(number[at])
+        numbers = number[at[first]]
+        return _Rows(at, code, numbers, self._of_young(numbers), behind)
 
     def _note_ends(self, flags: Int32, young: Int64, side: Int64, clock: Int64) -> None:
         """Note when conversations end: at the first RST, or when both sides have sent a FIN."""
