@@ -8,6 +8,8 @@ import numpy.typing as npt
 from tlspcap.wire import links
 from tlspcap.wire.columns import CUT_HEADERS, Bytes, FileFacts, Int64, Packets, gather
 
+MORE_OR_OFFSET = 0x3FFF  # of IPv4's flags and fragment offset: all but the reserved and the don't-fragment bit
+
 Mask = npt.NDArray[np.bool_]
 Rows = slice | Int64  # all rows of a table of columns, without a copy, or the numbers of some
 

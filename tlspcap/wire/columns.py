@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlspcap.wire.distinct import distinct
-from tlspcap.wire.index import Index
+from tlspcap.wire.index import Column, Index
 
 Bytes = npt.NDArray[np.uint8]
 Int32 = npt.NDArray[np.int32]
@@ -45,6 +45,15 @@ def gather(buffer: Bytes, offsets: Int64, record: np.dtype[Any]) -> npt.NDArray[
     return anywhere[offsets].view(record)
 
 
+def pick(table: npt.NDArray[Any], rows: Any) -> npt.NDArray[Any]:
+    """Copy some rows of a table of records as the bytes that they are; numpy would do it field by field."""
+    if isinstance(rows, slice):
+        return table[rows]
+    record = table.dtype
+    picked: npt.NDArray[Any] = table.view(f"V{record.itemsize}")[rows].view(record)
+    return picked
+
+
 @dataclass(slots=True, eq=False)
 class Packets:
     """Where each packet of a chunk lies: made by the container readers, read by `headers` and `rare`."""
@@ -68,6 +77,15 @@ class Packets:
             return first
         columns: list[Any] = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
         return cls(first.buffer, first.first_frame, *columns)
+
+
+def links_of(packets: Packets) -> dict[int, int]:
+    """Count packets by their LINKTYPE_ number; nearly always all have the same."""
+    link = packets.link
+    if len(link) and (link == link[0]).all():
+        return {int(link[0]): len(link)}
+    numbers, counts = np.unique(link, return_counts=True)
+    return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
 
 @dataclass(slots=True, eq=False)
@@ -162,7 +180,7 @@ class AddressBook:
         number = self._recent.get(address)
         if number is None:
             if len(address) == 4:
-                numbers = self.numbers_v4(np.frombuffer(address, dtype=">u4").astype(np.uint32))
+                numbers = self.numbers_v4(np.frombuffer(address, dtype=">u4"))
             else:
                 halves = np.frombuffer(address, dtype=">u8").astype(np.uint64)
                 numbers = self.numbers_v6(halves[:1], halves[1:])
@@ -178,15 +196,21 @@ class AddressBook:
     def numbers_of(self, v4: Int64, high: Int64, low: Int64) -> Int32:
         """Return the numbers here, by number there, of all addresses of another book, given as its columns."""
         numbers = np.zeros(2 * max(len(v4), len(high)), dtype=np.int32)
-        numbers[0 : 2 * len(v4) : 2] = self.numbers_v4(v4.astype(np.uint32))
+        numbers[0 : 2 * len(v4) : 2] = self.numbers_v4(v4)
         numbers[1 : 2 * len(high) : 2] = self.numbers_v6(high.astype(np.uint64), low.astype(np.uint64))
         return numbers
 
-    def numbers_v4(self, addresses: npt.NDArray[np.uint32]) -> Int32:
+    def numbers_v4(self, addresses: Column) -> Int32:
         """Return the numbers of a column of IPv4 addresses, given as integers."""
         codes, first = distinct(addresses)
         numbers = self._v4.add(addresses[first].astype(np.int64), np.zeros(len(first), dtype=np.int64))
         return (numbers << 1).astype(np.int32)[codes]
+
+    def ends_v4(self, source: Column, target: Column) -> tuple[Int32, Int32]:
+        """Return the numbers of two columns of IPv4 addresses, of which many rows hold the same two."""
+        codes, first = distinct(source, target)
+        numbers = self.numbers_v4(np.concatenate([source[first], target[first]]))
+        return numbers[: len(first)][codes], numbers[len(first) :][codes]
 
     def numbers_v6(self, high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> Int32:
         """Return the numbers of a column of IPv6 addresses, given as the two halves of each."""
@@ -237,8 +261,7 @@ class FileFacts:
         self.cut_packets += int(np.count_nonzero(packets.captured < packets.wire))
         if len(timed := packets.time[packets.time != 0]):  # 0 stands for no time
             self._span(int(timed.min()), int(timed.max()))
-        links, counts = np.unique(packets.link, return_counts=True)
-        self.links.update(dict(zip(links.tolist(), counts.tolist(), strict=True)))
+        self.links.update(links_of(packets))
 
     def _span(self, smallest: int, largest: int) -> None:
         self.first_time = smallest if self.first_time is None else min(self.first_time, smallest)

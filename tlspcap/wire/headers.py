@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlspcap.wire import links, tunnels
-from tlspcap.wire.chunk import Chunk, Mask, Network, Rows, nothing, where
+from tlspcap.wire.chunk import MORE_OR_OFFSET, Chunk, Mask, Network, Rows, nothing, where
 from tlspcap.wire.columns import (
     CUT_HEADERS,
     DAMAGED_IP,
@@ -24,9 +24,11 @@ from tlspcap.wire.columns import (
     Int64,
     Packets,
     Segments,
+    links_of,
+    pick,
 )
+from tlspcap.wire.plain import plain_segments
 
-_MORE_OR_OFFSET = 0x3FFF  # of IPv4's flags and fragment offset: all but the reserved and the don't-fragment bit
 _REASSEMBLED = np.array(sorted(links.REASSEMBLED))
 
 _U16, _U32 = np.dtype(">u2"), np.dtype(">u4")
@@ -88,8 +90,21 @@ class _Scan:
         self._packets = chunk.packets
 
     def run(self) -> Segments:
-        """Go from the link headers to TCP, once more for each tunnel."""
-        network, found = self._links(), list[_Transport]()
+        """Read the packets that are as most are, then the others step by step."""
+        kinds = links_of(self._packets)
+        if len(kinds) != 1:
+            return self._read(np.arange(len(self._packets), dtype=np.int64), kinds)
+        found, rest = plain_segments(self._chunk, next(iter(kinds)), self._book)
+        if found is not None and not len(rest):
+            return found
+        others = self._read(rest, dict.fromkeys(kinds, len(rest)))
+        if found is None:
+            return others
+        return found.merged(others) if len(others) else found
+
+    def _read(self, rows: Int64, kinds: dict[int, int]) -> Segments:
+        """Go from the link headers to TCP, once more for each tunnel; `kinds` counts the rows by link type."""
+        network, found = self._links(rows, kinds), list[_Transport]()
         for _ in range(links.MOST_TUNNELS + 1):
             network = tunnels.to_ip(self._chunk, network)
             if not len(network.row):
@@ -100,15 +115,13 @@ class _Scan:
 
     # Link layer
 
-    def _links(self) -> Network:
-        link = self._packets.link
-        numbers, counts = np.unique(link, return_counts=True)
-        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+    def _links(self, rows: Int64, kinds: dict[int, int]) -> Network:
+        for number, count in kinds.items():
             if number not in links.KNOWN_LINKS:
                 self._chunk.unread(NO_INTERFACE if number < 0 else links.unknown_link(number), count)
-        if len(numbers) == 1:  # as in nearly every capture
-            return self._link(int(numbers[0]), np.arange(len(link), dtype=np.int64))
-        known = links.KNOWN_LINKS.intersection(numbers.tolist())
+        if len(kinds) == 1:  # as in nearly every capture
+            return self._link(next(iter(kinds)), rows)
+        link, known = self._packets.link, links.KNOWN_LINKS & kinds.keys()
         return Network.together([self._link(number, np.flatnonzero(link == number)) for number in sorted(known)])
 
     def _link(self, link: int, rows: Int64) -> Network:
@@ -171,13 +184,13 @@ class _Scan:
         total = header["total"].astype(np.int64)
         sound = (header["version_size"] >> 4 == 4) & (size >= _IPV4.itemsize) & ((total >= size) | (total == 0))
         self._chunk.unread(DAMAGED_IP, np.count_nonzero(~sound))
-        whole = header["fragment"] & _MORE_OR_OFFSET == 0
+        whole = header["fragment"] & MORE_OR_OFFSET == 0
         tcp = sound & whole & (header["protocol"] == links.TCP)
         network = Network(network.row, network.at + size, network.ethertype)
         others = np.flatnonzero(sound & ~tcp)
         inner = self._carried(network.of(others), header["protocol"][others], whole[others])
         rows = where(tcp)
-        header, row, at, size, total = header[rows], network.row[rows], network.at[rows], size[rows], total[rows]
+        header, row, at, size, total = pick(header, rows), network.row[rows], network.at[rows], size[rows], total[rows]
         numbers = self._book.numbers_v4(np.concatenate([header["source"], header["target"]]).astype(np.uint32))
         size = np.where(total == 0, self._to_end(row, at), total - size)
         return self._transport(row, at, size, numbers), inner
@@ -194,7 +207,7 @@ class _Scan:
         others = np.flatnonzero(sound & ~extended & ~tcp)
         inner = self._carried(network.of(others), header["protocol"][others], np.ones(len(others), dtype=np.bool_))
         rows = where(tcp)
-        header, row, at = header[rows], network.row[rows], network.at[rows]
+        header, row, at = pick(header, rows), network.row[rows], network.at[rows]
         high = np.concatenate([header["source_high"], header["target_high"]]).astype(np.uint64)
         low = np.concatenate([header["source_low"], header["target_low"]]).astype(np.uint64)
         size = header["size"].astype(np.int64)
@@ -234,7 +247,7 @@ class _Scan:
         rows = where(sound)
         transport = transport.of(rows)
         self._chunk.count("tcp", len(transport.row))
-        return self._segments(transport, header[rows], size[rows])
+        return self._segments(transport, pick(header, rows), size[rows])
 
     def _damaged(self, transport: _Transport) -> None:
         """Count packets without a TCP header to read; leave those that have enough of it to be numbered."""
