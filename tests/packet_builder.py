@@ -13,7 +13,6 @@ from tlspcap.wire import packets, rare
 from tlspcap.wire.columns import COUNTED, AddressBook, FileFacts, Segments
 from tlspcap.wire.files import open_capture
 from tlspcap.wire.fragments import Fragments
-from tlspcap.wire.team import Team
 
 CLIENT, SERVER = bytes([192, 0, 2, 1]), bytes([198, 51, 100, 2])
 CLIENT6, SERVER6 = bytes.fromhex("20010db8" + "00" * 11 + "01"), bytes.fromhex("20010db8" + "00" * 11 + "02")
@@ -122,13 +121,13 @@ def pcapng(frames: Iterable[bytes], *, link: int = 1, order: str = "<") -> bytes
 
 
 def scan(
-    capture: bytes | Path, *, chunk_bytes: int = 1 << 20, team: Team | None = None
+    capture: bytes | Path, *, chunk_bytes: int = 1 << 20
 ) -> tuple[list[Row], FileFacts]:
     """Read a capture with the library; the rows are copied out of each chunk before the next is asked for."""
     source = io.BytesIO(capture) if isinstance(capture, bytes) else capture
     facts, book, rows = FileFacts("test"), AddressBook(), []
     with open_capture(source) as opened:
-        for segments in packets.segments(opened, facts, book, chunk_bytes=chunk_bytes, team=team):
+        for segments in packets.segments(opened, facts, book, chunk_bytes=chunk_bytes):
             rows += rows_of(segments, book)
     return rows, facts
 

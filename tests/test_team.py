@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from packet_builder import Row, ethernet, ipv4, ipv6, pcap, pcapng, reference_captures, scan, tcp
+from packet_builder import Row, ethernet, ipv4, ipv6, pcap, pcapng, reference_captures, rows_of, scan, tcp
 
 from tlspcap.errors import TlspcapError
-from tlspcap.wire import pieces
-from tlspcap.wire.columns import FileFacts
-from tlspcap.wire.files import PCAP_MAGICS
+from tlspcap.wire import packets, pieces
+from tlspcap.wire.columns import AddressBook, FileFacts
+from tlspcap.wire.files import PCAP_MAGICS, open_capture
 from tlspcap.wire.team import Team, seats
 from tlspcap.wire.walk import find_header
 
@@ -39,20 +39,32 @@ INNER = pcap(FRAMES[:8])  # a capture that someone downloads while we record
 def seen(path: Path, members: int, size: int) -> list[tuple[list[Row], FileFacts]]:
     """Let the members of a team read a file, each in a thread of its own; return what each saw."""
 
-    def member(team: Team) -> tuple[list[Row], FileFacts]:
+    def member(index: int, team: Team) -> tuple[list[Row], FileFacts]:
         with closing(team):
-            return scan(path, chunk_bytes=size, team=team)
+            return scan_part(path, (index, members), size, team)
 
     with ThreadPoolExecutor(members) as pool:
-        return list(pool.map(member, [Team(seat) for seat in seats(members, size)]))
+        return list(pool.map(member, range(members), [Team(seat) for seat in seats(members, size)]))
+
+
+def scan_part(path: Path, share: tuple[int, int], size: int, team: Team) -> tuple[list[Row], FileFacts]:
+    """Read one share of a capture, with a team."""
+    facts, book, rows = FileFacts("test"), AddressBook(), []
+    with open_capture(path) as opened:
+        for part in packets.parts(opened, facts, book, share, chunk_bytes=size, team=team):
+            rows += rows_of(part.own, book)
+    return rows, facts
 
 
 def assert_seen_alike(path: Path, members: int, size: int) -> None:
-    """Every member sees what one that is alone sees."""
-    alone = scan(path)
-    for together in seen(path, members, size):
-        assert together[0] == alone[0]
-        assert replace(together[1], name="") == replace(alone[1], name="")
+    """All members together see what one that is alone sees, each segment once, and each learns the same facts."""
+    rows, facts = scan(path)
+    together = seen(path, members, size)
+    assert sorted(row for mine, _ in together for row in mine) == sorted(rows)
+    for mine, learned in together:
+        frames = [row[0] for row in mine]
+        assert frames == sorted(frames)
+        assert replace(learned, name="") == replace(facts, name="")
 
 
 @pytest.mark.parametrize("members", [2, 3])
@@ -104,9 +116,13 @@ def test_one_team_reads_several_files(tmp_path: Path) -> None:
         path.write_bytes(content)
     first, second = (Team(seat) for seat in seats(2, 3_000))
     with closing(first), closing(second), ThreadPoolExecutor(2) as pool:
-        answers = pool.map(lambda team: [scan(path, chunk_bytes=3_000, team=team) for path in paths], (first, second))
-        for answer in answers:
-            assert answer == [scan(path) for path in paths]
+        answers = pool.map(
+            lambda index, team: [scan_part(path, (index, 2), 3_000, team) for path in paths], (0, 1), (first, second)
+        )
+        for one, other, path in zip(*answers, paths, strict=True):
+            rows, facts = scan(path)
+            assert sorted(one[0] + other[0]) == sorted(rows)
+            assert one[1] == other[1] == facts
 
 
 def test_a_process_that_ends_early_is_an_error_for_those_who_wait(tmp_path: Path) -> None:
@@ -117,7 +133,7 @@ def test_a_process_that_ends_early_is_an_error_for_those_who_wait(tmp_path: Path
     for file in other.files():
         os.close(file)
     with closing(team), pytest.raises(TlspcapError, match="ended early"):
-        scan(path, chunk_bytes=3_000, team=team)
+        scan_part(path, (0, 2), 3_000, team)
 
 
 def test_pieces_of_a_file_are_used() -> None:
@@ -126,7 +142,7 @@ def test_pieces_of_a_file_are_used() -> None:
     size = path.stat().st_size // 5
     with path.open("rb") as file:
         room = pieces.Room(mmap.mmap(-1, pieces.Room.needed(size)), size)
-        found = [pieces.read_piece(file.fileno(), "", index, room) for index in range(5)]
+        found = [pieces.read_piece(file.fileno(), "", index, room, 2) for index in range(5)]
     assert all(piece.whole for piece in found)
     assert [piece.last for piece in found[:5]] == [False] * 4 + [True]
     assert [piece.start for piece in found[1:]] == [piece.stop for piece in found[:-1]]

@@ -46,6 +46,7 @@ class FileReading:
     def merge(self, other: "FileReading") -> None:
         """Take over what another share saw of the same file."""
         self.handshakes += other.handshakes
+        self.servers |= other.servers
         self.refused.merge(other.refused)
         self.flows.merge(other.flows)
         if self.keys is not None and other.keys is not None:

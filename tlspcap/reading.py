@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import cast
@@ -33,7 +34,9 @@ from tlspcap.wire.fragments import Fragments
 from tlspcap.wire.team import Team
 from tlspcap.wire.undecided import Sample
 
-DIGEST_SEGMENTS = 1  # the first segment of a file stands for it in ids; more would differ where a file is cut short
+DIGEST_SEGMENTS = (
+    1  # the first segment of a file, always a teller, stands for it in ids; more would differ where it is cut
+)
 OVERLAP = 1_000_000_000  # ns that a file may begin before the end of the one before, and still go on with it
 LONGEST_PAUSE = IDLE  # ns; behind it no conversation is still open
 MAX_PIECE = 200_000  # rows of all tables together, after which a piece is handed out; some 100 MB
@@ -53,7 +56,7 @@ class Job:
     tolerant: bool = False  # leave out captures that cannot be read, and say which, instead of raising
     keys: KeyLog | None = None
     embedded_secrets: bool = True  # use the key logs inside of captures too
-    share: tuple[int, int] = (0, 1)  # of the conversations, those whose number is this one modulo that one
+    share: tuple[int, int] = (0, 1)  # of the conversations: this one of so many shares (see `wire.shares`)
 
 
 def read_keys(path: str | Path) -> KeyLog:
@@ -211,11 +214,11 @@ class _Run:
     def read(self, opened: Opened, facts: FileFacts, progress: Progress | None, team: Team | None) -> Iterator[None]:
         """Read the present file; stop for the caller behind every chunk."""
         told, chunk_bytes, waiting = 0, self._job.chunk_bytes, self._fragments
-        found = packets.segments(opened, facts, self._book, fragments=waiting, chunk_bytes=chunk_bytes, team=team)
-        for segments in found:
-            self._identities[-1].take(segments)
+        reads = partial(packets.parts, fragments=waiting, chunk_bytes=chunk_bytes, team=team)
+        for part in reads(opened, facts, self._book, self._job.share):
+            self._identities[-1].take(part.tellers)
             self._learn(facts)
-            for conversation, events in self.flows.take(segments):
+            for conversation, events in self.flows.take_part(part):
                 self._follow(conversation, events)
             if progress is not None:
                 progress(facts.name, facts.captured_bytes - told)

@@ -15,12 +15,13 @@ import numpy as np
 from tlspcap.transport import FRAME_BITS, FRAME_MASK, Conversation, Endpoint, Event
 from tlspcap.wire.beginnings import Beginning, beginnings
 from tlspcap.wire.blocks import FRAME, LINGER, STREAM, Blocks, block_of, ranges
-from tlspcap.wire.columns import COUNTED, AddressBook, Bytes, Int64, Segments
+from tlspcap.wire.columns import AddressBook, Bytes, Int64, Segments
 from tlspcap.wire.distinct import distinct
 from tlspcap.wire.numbering import PORT_BITS, PORT_MASK, Numbered, Numbering
 from tlspcap.wire.settled import tallies, telling_rows
+from tlspcap.wire.shares import Part, part_of, share_of
 from tlspcap.wire.streams import Streams
-from tlspcap.wire.undecided import FOLLOWED, OVER, Sample, Undecided
+from tlspcap.wire.undecided import FOLLOWED, MAX_SAMPLES, OVER, Sample, Undecided
 
 __all__ = ["LINGER", "Conflict", "FlowFacts", "Flows"]
 
@@ -75,6 +76,11 @@ class FlowFacts:
         self.conflicts += other.conflicts
         self.limit()
         self.conflicting += other.conflicting
+        self.robbed += other.robbed
+        self.robbed_tls += other.robbed_tls
+        samples = sorted(self.samples + other.samples, key=lambda sample: sample.number)
+        self.samples = samples[:MAX_SAMPLES]
+        self.unsampled |= other.unsampled or len(samples) > MAX_SAMPLES
         self.caps.update(other.caps)
 
 
@@ -96,13 +102,13 @@ class Flows:
     """
 
     def __init__(self, capture: str, book: AddressBook, share: tuple[int, int] = (0, 1)) -> None:
-        """Number and count all conversations; follow those whose number is share[0] modulo share[1]."""
+        """Number all conversations; look at and follow those of share[0] of share[1] alone."""
         self._share = share
         self.clock = 0  # ns, the largest time of a segment so far
         self._book = book
         self._numbering = Numbering()
         self._in_file = self._numbering  # as Wireshark would number the conversations of the present file alone
-        self._undecided = Undecided()
+        self._undecided = Undecided(share[1])
         self._followed: dict[int, Streams] = {}
         self._files = [FlowFacts(capture)]
 
@@ -113,43 +119,53 @@ class Flows:
         self._in_file = Numbering()
 
     def take(self, segments: Segments) -> Iterator[tuple[Conversation, Iterator[Event]]]:
-        """Take the next chunk; yield each TLS conversation it touches, by first row, with the events to consume.
+        """Take the next chunk, as `take_part` does."""
+        return self.take_part(part_of(segments, *self._share))
+
+    def take_part(self, part: Part) -> Iterator[tuple[Conversation, Iterator[Event]]]:
+        """Take this share's part of the next chunk; yield each TLS conversation in it, by first row, with its events.
 
         Events are made as they are consumed, so that `conversation.done`, set in the middle, takes effect with the
         next packet. `conversation.over` is true after the last event of a conversation; one that is over by time is
         yielded once more for that.
         """
-        if not len(segments):
+        if not len(part.tellers):
             return
-        facts = self._files[-1]
-        numbered = self._number(segments)
-        clock = np.maximum.accumulate(np.maximum(segments.time, self.clock))
-        replacing = {number: int(clock[row]) for number, row in numbered.replaced.items()}
-        self._undecided.begin(segments, numbered.begun, clock)
-        self.clock = int(clock[-1])
-        facts.stepped_back = max(facts.stepped_back, int((clock - segments.time).max()))
-        segments, numbered, clock = _only_whole(segments, numbered, clock)
+        facts, segments = self._files[-1], part.own
+        told = self._number(part)
+        clocks = np.maximum(part.teller_clock, self.clock)
+        replacing = {number: int(clocks[row]) for number, row in told.replaced.items()}
+        mine = share_of(part.tellers, self._share[1])[told.begun] == self._share[0]
+        self._undecided.begin(part.tellers, told.begun, clocks, mine)
+        clock, numbered = np.maximum(part.clock, self.clock), told.led(part.leader, part.same_way)
+        self._count(part)
         found = self._undecided.look(segments, numbered, clock)
         facts.robbed_tls += self._undecided.robbed(found)
-        waited = self._own(found)
-        self._begin(waited)
+        self._begin(found)
         facts.robbed += self._undecided.tidy(self.clock)
-        facts.segments += len(segments)
-        facts.payload += int(segments.length.sum())
         replaced = self._replaced(replacing)
-        yield from self._work(segments, numbered, clock, replaced, waited)
+        yield from self._work(segments, numbered, clock, replaced, found)
         late = [at for at, streams in self._followed.items() if self.clock > streams.deadline]
         for number in late:
             self._followed[number].expire()
         yield from self._end({*late, *(replaced & self._followed.keys())})
 
-    def _number(self, segments: Segments) -> Numbered:
-        """Number a chunk's segments, and mark their frames with the file that they are in."""
-        numbered = self._numbering.number(segments)
+    def _number(self, part: Part) -> Numbered:
+        """Number the tellers of a chunk, and mark all frames with the file that they are in."""
+        told = self._numbering.number(part.tellers)
         if self._in_file is not self._numbering:
-            numbered = numbered._replace(stream=self._in_file.number(segments).number)
-            segments.frame += len(self._files) - 1 << FRAME_BITS
-        return numbered
+            told = told._replace(stream=self._in_file.number(part.tellers).number)
+            for segments in (part.tellers, part.own):
+                segments.frame = segments.frame + (len(self._files) - 1 << FRAME_BITS)
+        return told
+
+    def _count(self, part: Part) -> None:
+        """Count all segments of a chunk, and set the clock on."""
+        facts, totals = self._files[-1], part.totals
+        facts.segments += totals.segments
+        facts.payload += totals.payload
+        facts.stepped_back = max(facts.stepped_back, totals.stepped_back, self.clock - totals.earliest)
+        self.clock = max(self.clock, totals.latest)
 
     def _replaced(self, replacing: dict[int, int]) -> set[int]:
         """Note on followed conversations that a newer one of the same endpoints ended when that was; return them."""
@@ -190,13 +206,6 @@ class Flows:
     def _address(self, endpoint: int) -> tuple[bytes, int]:
         """Return address and port of an endpoint."""
         return self._book.bytes(endpoint >> PORT_BITS), endpoint & PORT_MASK
-
-    def _own(self, found: dict[int, Blocks]) -> dict[int, Blocks]:
-        """Keep what is of this share; what is of another is as good as over."""
-        index, count = self._share
-        others = [number for number in found if number % count != index]
-        self._undecided.table["state"][others] = OVER
-        return {number: blocks for number, blocks in found.items() if number % count == index} if others else found
 
     def _begin(self, found: Iterable[int]) -> None:
         """Begin to follow conversations that turned out to be TLS, or may become it."""
@@ -317,11 +326,3 @@ def _grouped(rows: Int64, number: Int64) -> tuple[Int64, list[_Group]]:
     highs = np.cumsum(counts)
     ranges = zip(numbers.tolist(), (highs - counts).tolist(), highs.tolist(), strict=True)
     return rows[np.argsort(code, kind="stable")], [_Group(*group) for group in ranges]
-
-
-def _only_whole(segments: Segments, numbered: Numbered, clock: Int64) -> tuple[Segments, Numbered, Int64]:
-    """Drop the headers that count for numbering alone: once numbered, they are of no more use."""
-    real = segments.flags < COUNTED
-    if real.all():
-        return segments, numbered, clock
-    return segments.of(real), numbered.of(real), clock[real]

@@ -34,9 +34,10 @@ class Numbered(NamedTuple):
     begun: Int64  # row of the first segment of each conversation that began here, in order of their numbers
     replaced: dict[int, int]  # conversations that a newer one of the same endpoints ended, and the row that began it
 
-    def of(self, rows: Mask) -> "Numbered":
-        """Keep some of the rows."""
-        return self._replace(number=self.number[rows], stream=self.stream[rows], side=self.side[rows])
+    def led(self, leader: npt.NDArray[np.int32], same_way: Mask) -> "Numbered":
+        """Number rows that are each of the conversation of one of these rows, sent by its sender or to it."""
+        side = self.side[leader] ^ ~same_way
+        return self._replace(number=self.number[leader], stream=self.stream[leader], side=side)
 
 
 class _Units(NamedTuple):
@@ -194,6 +195,13 @@ class Numbering:
         self._newest["number"][pair] = number  # the last value assigned stays
         replacing = before >= 0
         return dict(zip(before[replacing].tolist(), row[replacing].tolist(), strict=True))
+
+
+def runs(low: Int64, high: Int64, flags: Column) -> Int64:
+    """Number the runs of a chunk's rows, each of one conversation: those of a pair of endpoints up to its next SYN."""
+    code, first_row = distinct(low, high)
+    syns = np.flatnonzero(flags & (SYN | ACK) == SYN)
+    return _units(code, syns[first_row[code[syns]] != syns]).unit
 
 
 def _syns_to_judge(flags: Column, code: Int64, known: Int64, first_row: Int64) -> Int64:

@@ -12,6 +12,7 @@ from tlspcap.wire.fragments import Fragments
 from tlspcap.wire.links import KNOWN_LINKS
 from tlspcap.wire.pcap import PcapReader, Place
 from tlspcap.wire.pcapng import PcapngReader
+from tlspcap.wire.shares import Part, part_of
 from tlspcap.wire.team import Team
 
 PEEK_BYTES = 1 << 16  # read of a file to find its first packet
@@ -24,7 +25,6 @@ def segments(
     *,
     fragments: Fragments | None = None,
     chunk_bytes: int = CHUNK_BYTES,
-    team: Team | None = None,
 ) -> Iterator[Segments]:
     """Read an opened capture's TCP segments, in file order, one `Segments` a chunk, and fill in the facts on the way.
 
@@ -32,20 +32,37 @@ def segments(
     damaged gives what can be read before that place, and `facts.stopped_at` says where and why.
     `fragments` are IP fragments that wait, where files go on with one another; else none wait behind the file's end.
     The window holds `chunk_bytes`, or more where one packet needs it (up to `files.LARGEST_CHUNK`).
-    A `team` shares the work on the columns of a file that can be read in pieces, as far as that goes well.
 
     Raises NotACapture where the bytes are of no capture format, CaptureError where the file header is cut short, and,
     at the end, UnknownLinkType where not one packet is of a link type that can be read.
     """
+    for _, found in with_packets(opened, facts, book, fragments=fragments, chunk_bytes=chunk_bytes):
+        yield found
+
+
+def parts(
+    opened: Opened,
+    facts: FileFacts,
+    book: AddressBook,
+    share: tuple[int, int],
+    *,
+    fragments: Fragments | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
+    team: Team | None = None,
+) -> Iterator[Part]:
+    """Read as `segments`, and give of each chunk the part of share[0] of share[1].
+
+    A `team` of so many shares the work on the columns of a file that can be read in pieces, as far as that goes well.
+    """
     waiting = Fragments() if fragments is None else fragments
     place = Place()
     if team is not None and not opened.packed:
-        for found in team.segments(opened.name, facts, book, waiting, place):
-            facts.segments += int(np.count_nonzero(found.flags < COUNTED))
-            yield found
+        for part in team.parts(opened.name, facts, book, waiting, place):
+            facts.segments += len(part)
+            yield part
     if not place.at_end:
         for _, found in _alone(reader(opened, facts, chunk_bytes, place), facts, book, waiting):
-            yield found
+            yield part_of(found, *share)
     _close(facts, waiting if fragments is None else None)
 
 

@@ -19,11 +19,13 @@ from tlspcap.wire.columns import COLUMNS, MAX_PACKET, AddressBook, Bytes, FileFa
 from tlspcap.wire.files import PCAP_MAGICS, Window
 from tlspcap.wire.fragments import Fragments
 from tlspcap.wire.pcap import FILE_HEADER, PcapReader
+from tlspcap.wire.shares import Part, Split, Totals, part_of
 from tlspcap.wire.walk import find_header
 
 LOOK = MAX_PACKET + (1 << 16)  # bytes behind a piece's edge in which a header must begin
 MOST_ROWS = 1 << 18  # packets of a piece; one that has more is not shared
-ROW_BYTES = 96  # at most, of the columns of a packet
+ROW_BYTES = 192  # at most, of the columns of a packet
+_OF_PART = len(COLUMNS) + 3  # columns of what one process takes of a piece as its own
 _PACKET_COLUMNS = ("start", "captured", "wire", "time", "link")
 
 Column = npt.NDArray[Any]
@@ -93,6 +95,7 @@ class Piece(NamedTuple):
     last: bool  # the file ends with it
     facts: FileFacts  # of its packets, numbered from 1
     laid: list[Laid]
+    totals: Totals | None = None  # None where it is not shared out: some of it is yet to be read packet by packet
 
 
 def is_shared(file: int) -> bool:
@@ -100,8 +103,8 @@ def is_shared(file: int) -> bool:
     return os.pread(file, FILE_HEADER, 0)[:4] in PCAP_MAGICS
 
 
-def read_piece(file: int, name: str, index: int, room: Room) -> Piece:
-    """Read one piece of an open file into a room."""
+def read_piece(file: int, name: str, index: int, room: Room, shares: int) -> Piece:
+    """Read one piece of an open file into a room, and share it out."""
     low, facts = index * room.size, FileFacts(name)
     try:
         got, head = room.load(file, low), os.pread(file, FILE_HEADER, 0)
@@ -113,9 +116,10 @@ def read_piece(file: int, name: str, index: int, room: Room) -> Piece:
     stop = FILE_HEADER + got if last else stop or FILE_HEADER + room.size
     room.raw[start - FILE_HEADER : start] = head  # a piece is a small capture of its own
     window = _Loaded(room, start - FILE_HEADER, stop, low - FILE_HEADER)
-    laid = _columns(window, facts, room) if start < stop else []
+    columns, totals = _columns(window, facts, shares) if start < stop else ([], None)
+    laid = None if columns is None else room.lay(columns)
     whole = laid is not None and (last or (start <= stop and facts.stopped_at is None))
-    return Piece(low + start - FILE_HEADER, low + stop - FILE_HEADER, whole, last, facts, laid or [])
+    return Piece(low + start - FILE_HEADER, low + stop - FILE_HEADER, whole, last, facts, laid or [], totals)
 
 
 def _first_header(room: Room, head: bytes, edge: int, got: int) -> int | None:
@@ -125,39 +129,75 @@ def _first_header(room: Room, head: bytes, edge: int, got: int) -> int | None:
     return None if found is None else at + found
 
 
-def _columns(window: Window, facts: FileFacts, room: Room) -> list[Laid] | None:
-    """Make the columns of a piece, and put them down; None where there is no room."""
+def _columns(window: Window, facts: FileFacts, shares: int) -> tuple[list[Column] | None, Totals | None]:
+    """Make the columns of a piece, and say what they sum up to where they are shared out; None where it has too many.
+
+    Packets that are left to `rare` go with all columns: how they are read rests on packets of other pieces.
+    """
     parts = list[Packets]()
     for part in PcapReader(window, facts):
         parts.append(part)
         if part.first_frame + len(part) > MOST_ROWS:
-            return None
+            return None, None
     if not parts:
-        return []
+        return [], None
     packets, book = Packets.together(parts), AddressBook()
     facts.count(packets)
     found, rest = headers.columns(packets, book, facts)
-    left = [rest, *(getattr(packets, name)[rest] for name in _PACKET_COLUMNS)]
-    return room.lay([*(getattr(found, name) for name in COLUMNS), *book.columns(), *left])
+    if len(rest):
+        left = [rest, *(getattr(packets, name)[rest] for name in _PACKET_COLUMNS)]
+        return [*book.columns(), *_of(found), *left], None
+    split = Split(found)
+    tellers, clock = split.tellers()
+    shared = list[Column]()
+    for index in range(shares):
+        own, clocks, leader, same_way = split.of(index, shares)
+        shared += [*_of(own), clocks, leader, same_way]
+    return [*book.columns(), *_of(tellers), clock, *shared], split.totals()
 
 
-def segments_of(
-    piece: Piece, room: Room, before: int, book: AddressBook, facts: FileFacts, fragments: Fragments
-) -> Segments | None:
-    """Return the segments of a piece, and take over its facts, given how many packets come before it in the file."""
+def _of(segments: Segments) -> Iterator[Column]:
+    return (getattr(segments, name) for name in COLUMNS)
+
+
+def part_of_piece(
+    piece: Piece,
+    room: Room,
+    before: int,
+    book: AddressBook,
+    facts: FileFacts,
+    fragments: Fragments,
+    share: tuple[int, int],
+) -> Part | None:
+    """Return one share of a piece, and take over its facts, given how many packets come before it in the file."""
     facts.add(piece.facts)
     if not piece.laid:
         return None
     columns = room.columns(piece.laid)
-    found = Segments(room.buffer, *islice(columns, len(COLUMNS)))
     numbers = book.numbers_of(*islice(columns, AddressBook.COLUMNS))
-    found.source, found.target = numbers[found.source], numbers[found.target]
-    found.frame = found.frame + before
-    row, *left = columns
-    if len(row):  # they are numbered by their places among those left
-        from tlspcap.wire import rare  # with dpkt, which takes long to import: most captures do without
 
-        rare_ones = rare.segments(Packets(room.buffer, 0, *left), range(len(row)), book, facts, fragments)
-        rare_ones.frame = row[rare_ones.frame] + before + 1
-        found = found.merged(rare_ones)
-    return found
+    def following() -> Segments:
+        found = Segments(room.buffer, *islice(columns, len(COLUMNS)))
+        found.source, found.target = numbers[found.source], numbers[found.target]
+        found.frame = found.frame + before
+        return found
+
+    if piece.totals is None:
+        return part_of(_with_rest(following(), list(columns), before, book, facts, fragments), *share)
+    tellers, clock = following(), next(columns)
+    for _ in range(share[0] * _OF_PART):
+        next(columns)
+    own = following()
+    return Part(own, next(columns), next(columns), next(columns), tellers, clock, piece.totals)
+
+
+def _with_rest(
+    found: Segments, left: list[Column], before: int, book: AddressBook, facts: FileFacts, fragments: Fragments
+) -> Segments:
+    """Read the packets of a piece that the columns left, and put them between the others."""
+    from tlspcap.wire import rare  # with dpkt, which takes long to import: most captures do without
+
+    row, *packets = left  # they are numbered by their places among those left
+    rest = rare.segments(Packets(found.buffer, 0, *packets), range(len(row)), book, facts, fragments)
+    rest.frame = row[rest.frame] + before + 1
+    return found.merged(rest)

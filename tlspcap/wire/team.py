@@ -18,10 +18,11 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from tlspcap.errors import TlspcapError
-from tlspcap.wire.columns import AddressBook, FileFacts, Segments
+from tlspcap.wire.columns import AddressBook, FileFacts
 from tlspcap.wire.fragments import Fragments
 from tlspcap.wire.pcap import Place
-from tlspcap.wire.pieces import Piece, Room, is_shared, read_piece, segments_of
+from tlspcap.wire.pieces import Piece, Room, is_shared, part_of_piece, read_piece
+from tlspcap.wire.shares import Part
 
 ROOMS = 2  # of each process: one piece is used, while the next is read
 _LENGTH = Struct("<I")
@@ -98,10 +99,10 @@ class Team:
             each.close()
         os.close(self._seat.memory)
 
-    def segments(
+    def parts(
         self, name: str, facts: FileFacts, book: AddressBook, fragments: Fragments, place: Place
-    ) -> Iterator[Segments]:
-        """Read the segments of a file, if it can be read in pieces, and say in `place` how far that went."""
+    ) -> Iterator[Part]:
+        """Read this seat's part of a file, if that can be read in pieces, and say in `place` how far that went."""
         with open(name, "rb", buffering=0) as file:
             if not is_shared(file.fileno()):
                 return
@@ -111,7 +112,8 @@ class Team:
                 room, piece = self._piece(index)
                 if not piece.whole or piece.start != place.offset:
                     break
-                found = segments_of(piece, self._rooms[room], place.packets, book, facts, fragments)
+                share = self._seat.number, self._count
+                found = part_of_piece(piece, self._rooms[room], place.packets, book, facts, fragments, share)
                 if found is not None:
                     yield found
                 place.offset, place.packets, place.at_end = piece.stop, facts.packets, piece.last
@@ -131,7 +133,7 @@ class Team:
             if room is None:
                 return
             at, self._next = (self._file, self._next), self._next + self._count
-            piece = read_piece(file, name, at[1], self._rooms[room])
+            piece = read_piece(file, name, at[1], self._rooms[room], self._count)
             self._pieces[at], self._lent[room] = (room, piece), _Lent(at, {self._seat.number, *self._sockets})
             for peer in list(self._sockets):
                 self._tell(peer, (at, (room, piece)))

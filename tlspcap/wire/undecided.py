@@ -69,7 +69,7 @@ class _Rows(NamedTuple):
 class Undecided:
     """Decides for each conversation whether it is TLS, and keeps the packets of those that are open."""
 
-    def __init__(self) -> None:
+    def __init__(self, shares: int = 1) -> None:
         self.table = Table(state=np.uint8, dialogue=np.bool_)  # of every conversation
         self._young = Table(  # of those that are undecided, by number; of others until they are tidied away
             number=np.int64,
@@ -86,13 +86,14 @@ class Undecided:
         )
         self.samples: dict[int, Sample] = {}
         self.unsampled = False  # there were more than MAX_SAMPLES
-        self.waiting = WaitingRoom()
+        self.waiting = WaitingRoom(shares)
         self._unfilled: set[int] = set()  # samples that lack a side's first bytes
 
-    def begin(self, segments: Segments, begun: Int64, clock: Int64) -> None:
-        """Take on the conversations that began in a chunk, at the rows given."""
-        numbers = np.arange(self.table.rows, self.table.rows + len(begun))
-        self.table.append(len(begun))
+    def begin(self, segments: Segments, begun: Int64, clock: Int64, mine: Mask) -> None:
+        """Take on the conversations that began in a chunk, at the rows given; those that are not mine are over."""
+        numbers = np.arange(self.table.rows, self.table.rows + len(begun))[mine]
+        self.table.append(len(begun), state=np.where(mine, UNDECIDED, OVER))
+        begun = begun[mine]
         times = {"frame": segments.frame[begun], "time": segments.time[begun], "first_clock": clock[begun]}
         self._young.append(len(begun), number=numbers, closing=NEVER, fin0=NEVER, fin1=NEVER, **times)
 

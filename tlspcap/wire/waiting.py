@@ -36,7 +36,9 @@ class _Pool(NamedTuple):
 class WaitingRoom:
     """Keeps the packets of undecided conversations, some 50 bytes each beside their payload."""
 
-    def __init__(self) -> None:
+    def __init__(self, shares: int = 1) -> None:
+        """`shares`: how many processes have a room like this; together they keep no more than one."""
+        self._shares = shares
         self._pools: list[_Pool] = []  # the oldest first
 
     def keep(self, number: Int64, block: Int64, buffer: Bytes) -> None:
@@ -77,7 +79,8 @@ class WaitingRoom:
 
     def _too_much(self) -> bool:
         packets = sum(len(pool.number) for pool in self._pools)
-        return packets > MAX_WAITING_PACKETS or sum(len(pool.buffer) for pool in self._pools) > MAX_WAITING_BYTES
+        size = sum(len(pool.buffer) for pool in self._pools)
+        return packets * self._shares > MAX_WAITING_PACKETS or size * self._shares > MAX_WAITING_BYTES
 
     def _let_go(self) -> _Numbers:
         """Let go of the older half of what waits longest; return its conversations."""
