@@ -6,6 +6,7 @@ import struct
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ FRAMES = [
         ethernet(ipv6(tcp(b"x" * 1400, seq=at)), ethertype=0x86DD),
     )
 ]
+FRAME = attrgetter("frame")
 INNER = pcap(FRAMES[:8])  # a capture that someone downloads while we record
 
 
@@ -60,9 +62,9 @@ def assert_seen_alike(path: Path, members: int, size: int) -> None:
     """All members together see what one that is alone sees, each segment once, and each learns the same facts."""
     rows, facts = scan(path)
     together = seen(path, members, size)
-    assert sorted(row for mine, _ in together for row in mine) == sorted(rows)
+    assert sorted((row for mine, _ in together for row in mine), key=FRAME) == sorted(rows, key=FRAME)
     for mine, learned in together:
-        frames = [row[0] for row in mine]
+        frames = [row.frame for row in mine]
         assert frames == sorted(frames)
         assert replace(learned, name="") == replace(facts, name="")
 
@@ -121,7 +123,7 @@ def test_one_team_reads_several_files(tmp_path: Path) -> None:
         )
         for one, other, path in zip(*answers, paths, strict=True):
             rows, facts = scan(path)
-            assert sorted(one[0] + other[0]) == sorted(rows)
+            assert sorted(one[0] + other[0], key=FRAME) == sorted(rows, key=FRAME)
             assert one[1] == other[1] == facts
 
 
