@@ -51,6 +51,8 @@ def begin_hello(buffer: Bytes, start: Int64, captured: Int64) -> Mask:
     new, old = rows[first == HANDSHAKE], rows[first >= 0x80]
     kinds = _byte(buffer, start[new], 5)
     found[new] = _record_header(buffer, start[new]) & (kinds >= 1) & (kinds <= 2)
+    if not len(old):
+        return found
     kinds = _byte(buffer, start[old], 2)
     clients, servers = (old[(kinds == kind) & (captured[old] >= least)] for kind, least in SSL2_HELLOS)
     found[clients] = _begin_ssl2_client(buffer, start[clients])

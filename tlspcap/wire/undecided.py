@@ -61,7 +61,7 @@ class _Rows(NamedTuple):
     young: Int64  # row of each of them in the table of young conversations
     late: Int64  # conversations that have rows behind their end
 
-    def only(self, chosen: Mask) -> "_Rows":
+    def only(self, chosen: Mask | Int64) -> "_Rows":
         """Leave out the rows that are not chosen."""
         return self._replace(at=self.at[chosen], code=self.code[chosen])
 
@@ -178,16 +178,33 @@ class Undecided:
 
     def _found(self, segments: Segments, numbered: Numbered, rows: _Rows) -> Int64:
         """Return the conversations with a hello or a dialogue that came in time, and count what passed without one."""
-        hello_at = self._hello_at(segments, numbered, rows)
-        payloads = segments.buffer, segments.start[rows.at], segments.captured[rows.at]
-        dialogue_at = _first_rows(rows, begin_dialogue(*payloads))
-        hello_at = np.minimum(hello_at, dialogue_at)
+        hello_at = self._begin_at(segments, numbered, rows)
         before = np.arange(len(rows.at)) < hello_at[rows.code]
         code, count = rows.code[before], len(rows.numbers)
         payload, packets = self._young["payload"], self._young["packets"]
         payload[rows.young] += np.bincount(code, segments.length[rows.at[before]], count).astype(np.int64)
         packets[rows.young] += np.bincount(code, minlength=count).astype(np.int32)
         return rows.numbers[(hello_at < len(rows.at)) & ~self._spent(rows)]
+
+    def _begin_at(self, segments: Segments, numbered: Numbered, rows: _Rows) -> Int64:
+        """Return for each undecided conversation the index of its first row with a hello or dialogue, else of none.
+
+        Most conversations of TLS begin with a hello, and none of the rows behind that need be looked at.
+        """
+        first = _first_rows(rows, segments.captured[rows.at] > 0)
+        some = np.flatnonzero((first < len(rows.at)) & ~self._young["split"][rows.young])
+        at = rows.at[first[some]]
+        plain = np.zeros(len(rows.numbers), dtype=np.bool_)
+        plain[some] = begin_hello(segments.buffer, segments.start[at], segments.captured[at])
+        looked = np.flatnonzero(~plain[rows.code])
+        if not len(looked):
+            return np.where(plain, first, len(rows.at))
+        others = rows.only(looked)
+        hello_at = self._hello_at(segments, numbered, others)
+        payloads = segments.buffer, segments.start[others.at], segments.captured[others.at]
+        dialogue_at = _first_rows(others, begin_dialogue(*payloads))
+        found = np.append(looked, len(rows.at))[np.minimum(hello_at, dialogue_at)]
+        return np.where(plain, first, found)
 
     def _hello_at(self, segments: Segments, numbered: Numbered, rows: _Rows) -> Int64:
         """Return for each undecided conversation the index of its first row with a hello, else the number of rows."""
@@ -236,6 +253,8 @@ class Undecided:
     def _sample(self, segments: Segments, numbered: Numbered, rows: Int64) -> None:
         """Keep the first bytes of conversations without a hello that begin segments with HTTP or records of TLS."""
         rows = rows[segments.captured[rows] > 0]
+        if not len(rows):
+            return
         start, captured, of = segments.start[rows], segments.captured[rows], numbered.number[rows]
         http = begin_http(segments.buffer, start, captured)
         telling = np.flatnonzero(http | begin_record(segments.buffer, start, captured))
