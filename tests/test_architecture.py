@@ -90,6 +90,11 @@ def test_help_answers_at_once(arguments: list[str]) -> None:
     assert loaded(f"exec({code!r})", "numpy", "pandas", "cryptography").endswith("[]")
 
 
+def test_a_process_that_reads_a_share_starts_soon() -> None:
+    """What one of several processes that read a capture imports has neither pandas nor dpkt in it."""
+    assert loaded("import tlspcap.spread", "pandas", "dpkt", "pyarrow") == "[]"
+
+
 def test_no_module_hides_a_public_name() -> None:
     """`tlspcap.latency` is the function, also where the module of that name was imported first."""
     code = "import tlspcap.latency; from tlspcap.latency import split; print(tlspcap.latency.__name__)"

@@ -7,8 +7,6 @@ part of a table anywhere else.
 from dataclasses import dataclass
 from enum import StrEnum
 
-import pandas as pd
-
 from tlspcap.tls import verdict
 
 STRING = "string"
@@ -62,6 +60,8 @@ class Column:
     @property
     def pandas_dtype(self) -> object:
         """The dtype to build a Series with."""
+        import pandas as pd
+
         return pd.CategoricalDtype(list(self.values)) if self.values else self.dtype
 
 

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tlspcap.errors import ArgumentError
 
-Moment = str | datetime | pd.Timestamp
+if TYPE_CHECKING:
+    import pandas as pd
+
+Moment: TypeAlias = "str | datetime | pd.Timestamp"
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Selection:
     host: str | None = None
     port: int | None = None
     sni: str | None = None
-    since: Moment | None = None
-    until: Moment | None = None
+    since: "Moment | None" = None
+    until: "Moment | None" = None
 
     def __post_init__(self) -> None:
         if self.host is not None:
@@ -65,9 +66,11 @@ def _address(text: str) -> str:
         raise ArgumentError(f"host: {text!r} is no IP address; names are not looked up, try --sni") from None
 
 
-def _nanoseconds(name: str, moment: Moment | None) -> int | None:
+def _nanoseconds(name: str, moment: "Moment | None") -> int | None:
     if moment is None:
         return None
+    import pandas as pd
+
     try:
         stamp = pd.Timestamp(moment)
     except (ValueError, TypeError):

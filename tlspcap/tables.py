@@ -3,10 +3,9 @@
 from array import array
 from collections.abc import Iterable, Mapping
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from tlspcap import rows, schema
 from tlspcap.distinct import MAX_SNIS, Certificates, Hellos, Requests
@@ -15,6 +14,9 @@ from tlspcap.rows import Finished, Row
 from tlspcap.schema import TABLES, Column, Table
 from tlspcap.selection import Selection
 from tlspcap.transport import FRAME_MASK
+
+if TYPE_CHECKING:
+    import pandas as pd  # takes long to import: whoever builds a DataFrame does so; who gathers rows need not
 
 BATCH = 256  # rows that are turned into columns at once
 MAX_SERVERS = 100_000  # servers remembered, to tell plain HTTP on their ports
@@ -54,8 +56,10 @@ class Columns:
             self.cells[name].extend(cells)
         self.count += other.count
 
-    def frame(self) -> pd.DataFrame:
+    def frame(self) -> "pd.DataFrame":
         """Build the DataFrame."""
+        import pandas as pd
+
         self._turn()
         data = {c.name: series(c, self.cells[c.name]) for c in self.table.columns if c.name in self.cells}
         return pd.DataFrame(data, index=pd.RangeIndex(self.count), copy=False)
@@ -69,6 +73,8 @@ def _cells(column: Column) -> Any:
 
 def series(column: Column, cells: Any) -> Any:
     """One column's cells as an array of the dtype that the schema declares."""
+    import pandas as pd
+
     if column.dtype == schema.TIME:
         return _times(cells)
     if column.dtype == schema.DATE:
@@ -80,12 +86,14 @@ def series(column: Column, cells: Any) -> Any:
     return pd.array(cells, dtype=column.dtype)
 
 
-def _times(cells: Any) -> pd.DatetimeIndex:
+def _times(cells: Any) -> "pd.DatetimeIndex":
+    import pandas as pd
+
     values = np.array([np.iinfo(np.int64).min if cell is None else cell for cell in cells], dtype=np.int64)
     return pd.DatetimeIndex(values.view("datetime64[ns]")).tz_localize("UTC")
 
 
-def empty(name: str) -> pd.DataFrame:
+def empty(name: str) -> "pd.DataFrame":
     """An empty table with the contract's columns and dtypes.
 
     >>> empty("alerts").columns[:3].tolist()
@@ -154,8 +162,10 @@ class Builder:
         if len(self.servers) < MAX_SERVERS:
             self.servers |= other.servers
 
-    def frames(self, first: int = 0) -> dict[str, pd.DataFrame]:
+    def frames(self, first: int = 0) -> "dict[str, pd.DataFrame]":
         """Build the tables, handshakes numbered from `first` in order of time, then frame."""
+        import pandas as pd
+
         handshakes = self._columns["handshakes"].frame()
         handshakes = handshakes.sort_values(["time", "frame"], kind="stable", ignore_index=True)
         handshakes["frame"] &= FRAME_MASK  # only now: the order is by file, then packet
@@ -169,7 +179,7 @@ class Builder:
                 frames[name] = _numbered(TABLES[name], self._columns[name].frame(), numbers)
         return frames
 
-    def _distinct_frame(self, name: str, distinct: Certificates | Hellos | Requests) -> pd.DataFrame:
+    def _distinct_frame(self, name: str, distinct: Certificates | Hellos | Requests) -> "pd.DataFrame":
         """Build a table of what handshakes share; note what was odd about certificates."""
         columns = Columns(TABLES[name])
         for row in distinct.rows():
@@ -179,8 +189,10 @@ class Builder:
         return columns.frame()
 
 
-def _numbered(table: Table, frame: pd.DataFrame, numbers: Mapping[str, int]) -> pd.DataFrame:
+def _numbered(table: Table, frame: "pd.DataFrame", numbers: Mapping[str, int]) -> "pd.DataFrame":
     """Fill in `handshake` where a table has it, and put its rows in the order of the handshakes."""
+    import pandas as pd
+
     if "handshake" not in table.names:
         return frame.rename_axis(table.index) if table.index else frame
     if "frame" in frame:
@@ -191,14 +203,17 @@ def _numbered(table: Table, frame: pd.DataFrame, numbers: Mapping[str, int]) -> 
     return frame.astype({"handshake": table["handshake"].dtype})
 
 
-def together(table: Table, frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+def together(table: Table, frames: "Iterable[pd.DataFrame]") -> "pd.DataFrame":
     """Join the parts of a table of what handshakes share (one with a `key`) into one that has each row once.
 
+    >>> import pandas as pd
     >>> seen = {"digest": "ab", "handshakes": 2, "first_seen": 5, "last_seen": 6}
     >>> parts = [pd.DataFrame([seen]), pd.DataFrame([{**seen, "last_seen": 9}])]
     >>> together(schema.HELLOS, parts).to_dict("records")
     [{'digest': 'ab', 'handshakes': 4, 'first_seen': 5, 'last_seen': 9}]
     """
+    import pandas as pd
+
     joined = pd.concat(list(frames), ignore_index=True)
     groups = joined.groupby(list(table.key), sort=False, observed=True)
     kept = joined.drop_duplicates(list(table.key), ignore_index=True)
