@@ -31,6 +31,7 @@ from tlspcap.wire.columns import AddressBook, FileFacts, Segments
 from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, Opened, open_capture
 from tlspcap.wire.flows import Flows
 from tlspcap.wire.fragments import Fragments
+from tlspcap.wire.index import keep_freed_memory
 from tlspcap.wire.team import Team
 from tlspcap.wire.undecided import Sample
 
@@ -104,6 +105,7 @@ def work(
 
     Raises CaptureError where a file could not be read at all.
     """
+    keep_freed_memory()
     reader = _Reader(job, progress, team)
     with _paused_collector():
         for capture, start in zip(job.captures, job.starts, strict=True):

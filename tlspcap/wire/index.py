@@ -14,8 +14,19 @@ Column = npt.NDArray[Any]
 _Hashes = npt.NDArray[np.uint64]
 
 FIRST_ROWS = 1024  # of a table, for which there is room from the start
+KEPT_BYTES = 16 << 20  # of a block that is kept when it is freed
 _FULL = 3 / 4  # share of an index's places that may be taken; more, and looking takes long
 _MULTIPLIERS = (0xBF58_476D_1CE4_E5B9, 0x94D0_49BB_1331_11EB)  # of the splitmix64 mixer
+
+
+def keep_freed_memory() -> None:
+    """Let columns of a chunk lie where those of the chunk before lay.
+
+    The C library (glibc) gives larger blocks that are freed back to the kernel, which clears memory and maps it anew,
+    page by page, at the next use: that takes longer than what is done with a column. Once it has seen a block of some
+    size freed, it keeps all that are smaller.
+    """
+    np.empty(KEPT_BYTES, dtype=np.uint8)
 
 
 class Table:
