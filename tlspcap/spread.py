@@ -1,9 +1,8 @@
-"""One reading over several processes: they scan the capture together, and each follows its share of conversations.
+"""One reading over several processes: they scan the capture together, and each looks at its share of conversations.
 
 Each finds the columns of its pieces of the file, for all of them (`wire.team`). Conversations know nothing of each
 other, so nothing has to be cut or stitched, and the tables are equal however many processes there are: every process
-sees all segments in the same order, numbers all conversations alike, and takes those whose number is its own modulo
-the number of processes.
+numbers all conversations, in the same order, and takes the segments of those that are its own (`wire.shares`).
 
 Workers are Python processes that run `main` and are spoken to through their pipes, in pickles of our own making:
 unlike `multiprocessing`, that asks nothing of the caller's script and copies nothing of its memory.
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 SECOND = 1_000_000_000
 WORTH_SPREADING = 64 << 20  # bytes of capture; starting a process takes as long as reading some 20 MB
-MOST = 8  # processes that are started unasked; each scans the whole capture
+MOST = 8  # processes that are started unasked
 
 
 @dataclass(slots=True)

@@ -23,6 +23,8 @@ from tlspcap.wire.shares import Part, Split, Totals, part_of
 from tlspcap.wire.walk import find_header
 
 LOOK = MAX_PACKET + (1 << 16)  # bytes behind a piece's edge in which a header must begin
+LEAD = 64  # bytes of a room before those of the file; a file header finds room there
+# It is no 24: memory that lies up to 32 bytes further into its page than what is copied to it is written half as fast.
 MOST_ROWS = 1 << 18  # packets of a piece; one that has more is not shared
 ROW_BYTES = 192  # at most, of the columns of a packet
 _OF_PART = len(COLUMNS) + 3  # columns of what one process takes of a piece as its own
@@ -47,7 +49,7 @@ class Room:
 
     def load(self, file: int, offset: int) -> int:
         """Read a piece and what lies behind its edge; return how many bytes there were."""
-        filled, room = 0, memoryview(self.raw)[FILE_HEADER : _of_file(self.size) - 64]
+        filled, room = 0, memoryview(self.raw)[LEAD : _of_file(self.size) - 64]
         while filled < len(room) and (count := os.preadv(file, [room[filled:]], offset + filled)):
             filled += count
         return filled
@@ -71,7 +73,7 @@ class Room:
 
 def _of_file(size: int) -> int:
     """Return the bytes of a room that lie before its columns."""
-    return FILE_HEADER + size + LOOK + 64 + 4095 & ~4095
+    return LEAD + size + LOOK + 64 + 4095 & ~4095
 
 
 class _Loaded(Window):
@@ -112,20 +114,20 @@ def read_piece(file: int, name: str, index: int, room: Room, shares: int) -> Pie
         return Piece(low, low, False, False, facts, [])
     start, stop = (_first_header(room, head, edge, got) for edge in (0, room.size))
     last = got <= room.size or (stop is None and got < room.size + LOOK)
-    start = 2 * FILE_HEADER if not index else start or FILE_HEADER
-    stop = FILE_HEADER + got if last else stop or FILE_HEADER + room.size
+    start = LEAD + FILE_HEADER if not index else start or LEAD
+    stop = LEAD + got if last else stop or LEAD + room.size
     room.raw[start - FILE_HEADER : start] = head  # a piece is a small capture of its own
-    window = _Loaded(room, start - FILE_HEADER, stop, low - FILE_HEADER)
+    window = _Loaded(room, start - FILE_HEADER, stop, low - LEAD)
     columns, totals = _columns(window, facts, shares) if start < stop else ([], None)
     laid = None if columns is None else room.lay(columns)
     whole = laid is not None and (last or (start <= stop and facts.stopped_at is None))
-    return Piece(low + start - FILE_HEADER, low + stop - FILE_HEADER, whole, last, facts, laid or [], totals)
+    return Piece(low + start - LEAD, low + stop - LEAD, whole, last, facts, laid or [], totals)
 
 
 def _first_header(room: Room, head: bytes, edge: int, got: int) -> int | None:
     """Find the first packet header at or behind a piece's edge, as the room counts, where the file begins later."""
-    at = FILE_HEADER + edge
-    found = find_header(room.buffer[at : FILE_HEADER + min(edge + LOOK, got)], PCAP_MAGICS[head[:4]])
+    at = LEAD + edge
+    found = find_header(room.buffer[at : LEAD + min(edge + LOOK, got)], PCAP_MAGICS[head[:4]])
     return None if found is None else at + found
 
 

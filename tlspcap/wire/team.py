@@ -1,9 +1,9 @@
 """Processes that read one capture together: each finds the columns of every n-th piece, all use the columns of all.
 
-Every process sees the same segments in the same order, as if it had read the file alone, so nothing has to be cut or
-stitched. A piece lies in memory that all share, with its columns; what goes through the sockets between two processes
-is short: a piece is read, a piece is used. Where a piece does not begin where the one before it ended, or cannot be
-shared, every process reads on alone from there.
+Every process sees its segments, and those that number all, in the same order as if it had read the file alone, so
+nothing has to be cut or stitched. A piece lies in memory that all share, with its columns; what goes through the
+sockets between two processes is short: a piece is read, a piece is used. Where a piece does not begin where the one
+before it ended, or cannot be shared, every process reads on alone from there.
 """
 
 import mmap
@@ -185,10 +185,10 @@ class Team:
         ready = self.meanwhile(list(sockets)) if wait else select(list(sockets), [], [], 0)[0]
         for each in ready:
             peer = sockets[each]
-            if not (length := each.recv(_LENGTH.size, socket.MSG_WAITALL)):
+            if not (length := _received(each, _LENGTH.size)):
                 self._gone(peer)
                 continue
-            at, piece = pickle.loads(each.recv(_LENGTH.unpack(length)[0], socket.MSG_WAITALL))
+            at, piece = pickle.loads(_received(each, _LENGTH.unpack(length)[0]))
             if piece is None:
                 self._returned(at, peer)
             elif at[0] >= self._file:
@@ -199,3 +199,11 @@ class Team:
         self._sockets.pop(peer).close()
         for lent in list(self._lent.values()):
             self._returned(lent.at, peer)
+
+
+def _received(each: socket.socket, size: int) -> bytes:
+    """Take so many bytes from a socket; none where its process has ended, also with something left unread."""
+    try:
+        return each.recv(size, socket.MSG_WAITALL)
+    except ConnectionResetError:
+        return b""
