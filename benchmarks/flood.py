@@ -1,4 +1,6 @@
-"""Write a capture of many connections to standard output, to measure what they cost: `python docs/flood.py KIND COUNT`.
+"""Write a capture of many connections to standard output, to measure what they cost.
+
+    python benchmarks/flood.py KIND COUNT
 
 Kinds: `syn`, a SYN each, from addresses of their own; `half`, opened and silent; `plain`, an HTTP request with its
 answer, closed. A hundred thousand begin each second.
@@ -7,6 +9,7 @@ answer, closed. A hundred thousand begin each second.
 import struct
 import sys
 from collections.abc import Iterator
+from typing import BinaryIO
 
 RATE = 100_000  # connections a second
 FIN, SYN, ACK = 1, 2, 16
@@ -35,13 +38,16 @@ def connection(number: int, packets: list[tuple[int, int, bytes]]) -> Iterator[b
         following[side] += len(payload) + bool(flags & (SYN | FIN))
 
 
-def main() -> None:
-    """Write the capture."""
-    kind, count = sys.argv[1], int(sys.argv[2])
-    out = sys.stdout.buffer
+def write(kind: str, count: int, out: BinaryIO) -> None:
+    """Write a capture of that many connections."""
     out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 101))
     for number in range(count):
         out.write(b"".join(connection(number, KINDS[kind])))
+
+
+def main() -> None:
+    """Write the capture."""
+    write(sys.argv[1], int(sys.argv[2]), sys.stdout.buffer)
 
 
 if __name__ == "__main__":
