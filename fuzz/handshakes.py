@@ -9,6 +9,7 @@ from tlspcap import rows
 from tlspcap.schema import TABLES
 from tlspcap.tables import Builder
 from tlspcap.tls.handshake import MAX_ALERTS, MAX_MESSAGES, MAX_RECORDS, MAX_TURNS, Follower
+from tlspcap.tls.keylog import KeyLog
 from tlspcap.tls.noting import MAX_ODDITIES
 from tlspcap.transport import Closed, Conversation, Data, Endpoint, Event, Gap
 
@@ -19,8 +20,13 @@ _DATA, _GAP, _FIN, _RESET = range(4)
 
 def check(data: bytes) -> None:
     """Whatever both sides say, it is followed within the caps and makes rows of the closed words of the schema."""
-    conversation, events, clock = _conversation(Input(data))
-    follower = Follower(conversation)
+    follow(Input(data), None)
+
+
+def follow(read: Input, keys: KeyLog | None) -> None:
+    """Follow a conversation, with keys or without."""
+    conversation, events, clock = _conversation(read)
+    follower = Follower(conversation, keys)
     for event in events:
         follower.take(event)
     follower.finish()
@@ -74,12 +80,13 @@ def seeds() -> list[bytes]:
     found = []
     old = [talk.events for talk in (ssl2_bytes.full(), ssl2_bytes.resumed())]
     for events in [*old, *(events for _, events in samples.conversations())]:
-        parts = [_one(event) for event in events]
+        parts = [one(event) for event in events]
         found += [b"".join(parts), b"".join(parts[:1] + parts[2:]), b"".join(parts[: len(parts) // 2])]
     return samples.distinct(found, LONGEST)
 
 
-def _one(event: Event) -> bytes:
+def one(event: Event) -> bytes:
+    """Write an event in the format of the target."""
     if isinstance(event, Data):
         return bytes([event.side | _DATA << 1, 3]) + len(event.payload).to_bytes(2) + event.payload
     if isinstance(event, Gap):

@@ -84,8 +84,9 @@ def _in_order(events: Iterable[Event]) -> None:
 def seeds() -> list[bytes]:
     """Conversations of the samples, orderly and with neighbouring packets swapped."""
     orderly = [_conversation(events) for _, events in samples.conversations()]
-    swapped = [one[:4] + [packet for at in range(4, len(one), 2) for packet in one[at : at + 2][::-1]]
-               for one in orderly]
+    swapped = [
+        one[:4] + [packet for at in range(4, len(one), 2) for packet in one[at : at + 2][::-1]] for one in orderly
+    ]
     return samples.distinct([bytes([0, 3, 5, 8]) + b"".join(one) for one in orderly + swapped], LONGEST)
 
 

@@ -11,6 +11,7 @@ TARGETS = (
     "certificates",
     "dialogues",
     "handshakes",
+    "keys",
 )
 
 
