@@ -1,4 +1,7 @@
-"""The door: `read` a capture, ask the `Capture` for tables, ratios, durations, plots, words and reports."""
+"""The door: `read` a capture, ask the `Capture` for tables, ratios, durations, plots, words and reports.
+
+What a `Capture` is asked for is imported by the method that is asked: who only wants a table waits for no report.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -6,22 +9,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from tlspcap import findings, offers
 from tlspcap.errors import ArgumentError, CaptureError
-from tlspcap.explain import explain
-from tlspcap.failures import failure_ratio
-from tlspcap.latency import latency
 from tlspcap.progress import bar
-from tlspcap.report.contrast import Contrast, contrast
 from tlspcap.selection import Selection
 from tlspcap.spread import read_tables, scan_tables
 from tlspcap.wire.columns import FileFacts
 from tlspcap.wire.files import CaptureInput
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
+
+    from tlspcap import offers
+    from tlspcap.report.contrast import Contrast
 
 
 def read(
@@ -120,7 +120,7 @@ def scan(  # noqa: D417 - the arguments of `read` are described there
 class Capture:
     """What was read: the tables, and shortcuts to what is mostly asked of them."""
 
-    tables: dict[str, pd.DataFrame]  # by name; those that were asked for
+    tables: "dict[str, pd.DataFrame]"  # by name; those that were asked for
     files: list[FileFacts] = field(default_factory=list)  # what is known of each file as a whole
     unreadable: list[CaptureError] = field(default_factory=list)  # captures that were left out, and why
 
@@ -129,52 +129,52 @@ class Capture:
         counts = ", ".join(f"{len(frame)} {name}" for name, frame in self.tables.items())
         return f"<Capture of {len(self.files)} file(s): {counts}>"
 
-    def _table(self, name: str) -> pd.DataFrame:
+    def _table(self, name: str) -> "pd.DataFrame":
         if name not in self.tables:
             raise ArgumentError(f"{name}: this table was not asked for; read with tables=[…, {name!r}]")
         return self.tables[name]
 
     @property
-    def handshakes(self) -> pd.DataFrame:
+    def handshakes(self) -> "pd.DataFrame":
         """One row per TLS handshake; the columns are in docs/tables.md."""
         return self._table("handshakes")
 
     @property
-    def records(self) -> pd.DataFrame:
+    def records(self) -> "pd.DataFrame":
         """One row per TLS record."""
         return self._table("records")
 
     @property
-    def messages(self) -> pd.DataFrame:
+    def messages(self) -> "pd.DataFrame":
         """One row per handshake message, ChangeCipherSpec, alert and first application data."""
         return self._table("messages")
 
     @property
-    def alerts(self) -> pd.DataFrame:
+    def alerts(self) -> "pd.DataFrame":
         """One row per alert."""
         return self._table("alerts")
 
     @property
-    def certificates(self) -> pd.DataFrame:
+    def certificates(self) -> "pd.DataFrame":
         """One row per distinct certificate."""
         return self._table("certificates")
 
     @property
-    def notes(self) -> pd.DataFrame:
+    def notes(self) -> "pd.DataFrame":
         """One row per oddity."""
         return self._table("notes")
 
     @property
-    def hellos(self) -> pd.DataFrame:
+    def hellos(self) -> "pd.DataFrame":
         """One row per distinct hello of a client or a server."""
         return self._table("hellos")
 
     @property
-    def certificate_requests(self) -> pd.DataFrame:
+    def certificate_requests(self) -> "pd.DataFrame":
         """One row per distinct request for a client certificate."""
         return self._table("certificate_requests")
 
-    def hello(self, handshake: int) -> offers.Hello:
+    def hello(self, handshake: int) -> "offers.Hello":
         """What the client of a handshake offered, and what the server chose (see `tlspcap.offers`).
 
         >>> import tlspcap
@@ -182,20 +182,24 @@ class Capture:
         >>> cap.hello(0).offered.versions, cap.hello(0).chosen
         (('TLS 1.0',), None)
         """
+        from tlspcap import offers
+
         return offers.hello(handshake, {name: self._table(name) for name in ("handshakes", "hellos")})
 
-    def certificate_request(self, handshake: int) -> offers.CertificateRequest | None:
+    def certificate_request(self, handshake: int) -> "offers.CertificateRequest | None":
         """What the server asked of a client certificate; None where it did not, or where that is sealed (TLS 1.3).
 
         >>> import tlspcap
         >>> tlspcap.read("sample_captures/mutual-tls.pcapng").certificate_request(5).authorities
         ('CN=Mesh Clients Root,O=Mesh Clients',)
         """
+        from tlspcap import offers
+
         tables = {name: self._table(name) for name in ("handshakes", "certificate_requests")}
         return offers.certificate_request(handshake, tables)
 
     @cached_property
-    def findings(self) -> pd.DataFrame:
+    def findings(self) -> "pd.DataFrame":
         """One row per thing that is wrong or worth knowing, worst first; the first names the cause of most failures.
 
         >>> import tlspcap
@@ -205,7 +209,7 @@ class Capture:
         """
         return self.find()
 
-    def find(self, ca: str | Path | None = None) -> pd.DataFrame:
+    def find(self, ca: str | Path | None = None) -> "pd.DataFrame":
         """Give the findings, with trusted roots those about trust too.
 
         Args:
@@ -218,22 +222,32 @@ class Capture:
         Raises:
             ArgumentError: the roots cannot be read.
         """
+        from tlspcap import findings
+
         return findings.table(findings.find(self.tables, ca))
 
-    def failure_ratio(self, by: Any = "version", by_client: bool = False) -> pd.DataFrame:
+    def failure_ratio(self, by: Any = "version", by_client: bool = False) -> "pd.DataFrame":
         """Failure ratio per group with its interval and base (see `tlspcap.failure_ratio`)."""
+        from tlspcap.failures import failure_ratio
+
         return failure_ratio(self.handshakes, by, by_client)
 
-    def latency(self, by: Any = None, outcome: str | None = "established") -> pd.DataFrame:
+    def latency(self, by: Any = None, outcome: str | None = "established") -> "pd.DataFrame":
         """Quantiles of each measure per group, in ms (see `tlspcap.latency`)."""
+        from tlspcap.latency import latency
+
         return latency(self.handshakes, by, outcome)
 
-    def contrast(self, outcome: str = "failed", limit: float | None = None) -> Contrast:
+    def contrast(self, outcome: str = "failed", limit: float | None = None) -> "Contrast":
         """What goes with the failures, or with slowness, and whether that may be chance (see `tlspcap.contrast`)."""
+        from tlspcap.report.contrast import contrast
+
         return contrast(self.handshakes, outcome, limit)
 
     def explain(self, handshake: int) -> str:
         """One handshake, step by step, in words."""
+        from tlspcap.explain import explain
+
         return explain(handshake, self.tables)
 
     @property
