@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
 FOREIGN = {"tls": {"numpy", "pandas", "dpkt"}, "wire": {"pandas"}}
 
 # Heavy, or optional: imported by the function that needs it, never when a module is loaded.
-LAZY = {"matplotlib", "scapy", "dask", "distributed", "pyarrow", "zstandard", "lz4"}
+LAZY = {"matplotlib", "scapy", "dask", "distributed", "fsspec", "pyarrow", "zstandard", "lz4"}
 
 
 class Import(NamedTuple):

@@ -23,7 +23,7 @@ import tlspcap
 from tlspcap import cli
 from tlspcap.errors import ArgumentError, CaptureError, StoreError
 from tlspcap.nightly import layout, writing
-from tlspcap.nightly.layout import CAPTURES, STORED
+from tlspcap.nightly.layout import CAPTURES, READ, STORED
 from tlspcap.nightly.runner import batch
 from tlspcap.nightly.store import Store, open_store
 from tlspcap.schema import TABLES
@@ -74,7 +74,7 @@ def parts_of(name: str, cuts: list[int]) -> list[bytes]:
 # -- what is written and read -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("name", READ)
 def test_what_is_read_comes_back(name: str, filled: Path) -> None:
     """The store gives the rows of `read`, with the dtypes of the schema, but for row numbers."""
     found = open_store(filled / "store").table(name)

@@ -4,7 +4,7 @@ A store is a folder::
 
     captures.parquet                    one row per capture file that was worked through; the commit point
     handshakes/date=2026-11-03/RUN-0.parquet
-    alerts/…  certificates/…  notes/…   the same: a folder per UTC date, files named by the run that wrote them
+    alerts/…  certificates/…  notes/…  loose_ends/…   the same: a folder per UTC date, files named by their run
     .staging/                           what is being written; worth nothing until it is committed
     .lock                               held by the batch that is at work
 
@@ -25,7 +25,8 @@ from tlspcap.schema import DATE, STRING, TABLES, TIME, Column, Table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-STORED = ("handshakes", "alerts", "certificates", "notes")
+READ = ("handshakes", "alerts", "certificates", "notes")  # as `tlspcap.read` gives them
+STORED = (*READ, "loose_ends")
 CAPTURES = "captures.parquet"
 STAGING = ".staging"
 LOCK = ".lock"
@@ -38,6 +39,8 @@ CAPTURE_FILES = Table("captures", "one capture file that was worked through", (
     Column("name", STRING, "the file, as it was given"),
     Column("moved_to", STRING, "where it was moved when it was done; NA where it stayed"),
     Column("size", "int64", "size of the file", unit="bytes"),
+    Column("stamp", STRING, "size, time of change and inode, or what remote storage tells of it: a file whose stamp is "
+           "the same is not read again to be told apart; NA where it was too fresh to trust that"),
     Column("series", STRING, "its folder and name without digits: files of one series may go on with one another"),
     Column("run", STRING, "names the files that hold its rows; NA where it could not be read"),
     Column("trouble", STRING, "why it could not be read at all; NA where it could"),
@@ -51,10 +54,21 @@ CAPTURE_FILES = Table("captures", "one capture file that was worked through", (
     Column("stopped", STRING, "where and why reading ended before the file did; NA where it did not"),
 ))  # fmt: skip
 
+LOOSE_ENDS = Table("loose_ends", "one handshake that an edge of its run cut: it waits for the file that goes on", (
+    Column("id", STRING, "identity of the handshake"),
+    Column("capture", STRING, "file that holds the hello's first byte"),
+    Column("time", TIME, "when that was captured"),
+    Column("edge", "category", "end: the file that comes after is missing (completeness cut_off); beginning: the one "
+           "before (mid_stream)", values=("end", "beginning")),
+    Column("series", STRING, "series of the file that is missing"),
+    Column("edge_time", TIME, "last packet before what is missing, or first behind it"),
+))  # fmt: skip
+OWN = {table.name: table for table in (CAPTURE_FILES, LOOSE_ENDS)}  # tables that only a store has
+
 
 def stored(name: str) -> Table:
     """One of the store's tables: its columns as in a capture, but for row numbers, which mean nothing here."""
-    table = CAPTURE_FILES if name == "captures" else TABLES[name]
+    table = OWN.get(name) or TABLES[name]
     columns = tuple(column for column in table.columns if column.name != "handshake")
     return Table(table.name, table.row, columns, table.index, table.key)
 

@@ -1,26 +1,26 @@
 """The batch: every new capture into the store, by several processes, each unit committed when it is done.
 
-Units are worked through by processes of their own; this one commits what they staged and moves what is done. A unit
-that fails, or a process that dies, costs that unit alone: it is not committed, and the next batch does it again.
+Units are worked through by processes of their own, on this machine or on a cluster; this one commits what they staged
+and moves what is done. A unit that fails, or a process that dies, costs that unit alone: it is not committed, and the
+next batch does it again.
 """
 
 import os
-import pickle
-import queue
 import shutil
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tlspcap.errors import ArgumentError
+from tlspcap.nightly.cluster import Cluster
+from tlspcap.nightly.places import captures_in, is_remote
+from tlspcap.nightly.processes import Processes
 from tlspcap.nightly.store import read_captures
-from tlspcap.nightly.survey import Found, Plan, Unit, captures_in, plan
-from tlspcap.nightly.work import Done, Failed, Message, Read, Row, Settings, attempt, bad_row
+from tlspcap.nightly.survey import Found, Plan, plan
+from tlspcap.nightly.work import Done, Failed, Message, Read, Row, Settings, bad_row
 from tlspcap.nightly.writing import commit, locked, staging
 from tlspcap.reading import read_keys
 
@@ -35,6 +35,7 @@ class Summary:
     known: int = 0  # found again, left alone
     bytes: int = 0
     handshakes: int = 0  # of the new captures, and of those that were read again with them
+    waiting: int = 0  # of these, cut by the edge of a recording: they wait for the capture that goes on
     unreadable: dict[str, str] = field(default_factory=dict)  # new captures that could not be read at all, and why
     failed: dict[str, str] = field(default_factory=dict)  # captures that the next batch will try again, and why
     moved: int = 0
@@ -60,22 +61,26 @@ def batch(
     move_done: str | Path | None = None,
     settings: Settings | None = None,
     tell: Tell | None = None,
+    scheduler: str | None = None,
 ) -> Summary:
     """Read every new capture into a store.
 
     Args:
-        places: folders, gone through to the bottom, or files.
+        places: folders, gone through to the bottom, or files; remote ones where fsspec reaches them.
         store: its folder; made where it is not there.
-        jobs: processes; None: as many as there are cores.
+        jobs: processes; None: as many as there are cores. With a scheduler, those of one worker for one unit of work;
+            None: one.
         since: ns; captures that begin before are left alone.
         move_done: folder to move captures to once their rows are in the store.
         settings: how captures are read.
         tell: called as work goes on.
+        scheduler: address of a Dask scheduler, whose workers do the work: "tcp://10.0.0.1:8786".
 
     Raises:
         ArgumentError: a setting makes no sense.
         StoreError: another batch is at work, or the store has other columns.
         CaptureError: a folder is not there.
+        MissingExtra: Dask, or a package for remote storage, is not installed.
         OSError: the store cannot be written; what was committed before stays.
     """
     if jobs is not None and jobs < 1:
@@ -83,21 +88,27 @@ def batch(
     folder, began = Path(store), time.monotonic()
     if settings is not None:
         _check(settings)
-    with locked(folder):
+    if move_done is not None and any(map(is_remote, places)):
+        raise ArgumentError("move_done: remote captures are not moved; give folders of this machine, or leave it out")
+    with locked(folder), _crew(jobs, scheduler) as crew:
         apart = [folder] if move_done is None else [folder, Path(move_done)]
-        todo = plan(captures_in(places, apart), read_captures(folder, must_exist=False), since)
+        todo = plan(captures_in(places, apart), read_captures(folder, must_exist=False), since, crew.look_at)
         one = _Batch(folder, Path(move_done) if move_done else None, Summary(known=len(todo.known), total=todo.size))
         one.keep_bad(todo)
-        count = jobs or len(os.sched_getaffinity(0))
-        shares = max(1, count // max(1, len(todo.units)))
-        how = replace(settings or Settings(), staging=one.staging, shares=shares)
-        for message in _work(todo.units, min(count, len(todo.units)), how):
+        for message in crew.work(todo.units, replace(settings or Settings(), staging=one.staging)):
             one.take(message)
             if tell is not None:
                 tell(one.summary, message.count if isinstance(message, Read) else 0)
-        one.move_known(todo.known)
+        one.keep_known(todo.known)
     one.summary.seconds = round(time.monotonic() - began, 3)
     return one.summary
+
+
+def _crew(jobs: int | None, scheduler: str | None) -> AbstractContextManager[Processes | Cluster]:
+    """Who does the work."""
+    if scheduler is None:
+        return nullcontext(Processes(jobs or len(os.sched_getaffinity(0))))
+    return Cluster(scheduler, jobs or 1)
 
 
 def _check(settings: Settings) -> None:
@@ -140,22 +151,29 @@ class _Batch:
         self.summary.captures += sum(found.is_new for found in done.unit.files)
         self.summary.bytes += done.unit.size
         self.summary.handshakes += done.handshakes
+        self.summary.waiting += done.waiting
         self._move([found for row, found in _pairs(done) if row["run"]], moves)
 
-    def move_known(self, known: list[Found]) -> None:
-        """Move captures that were in the store already, such as those that a killed batch did not come to move."""
-        stored = read_captures(self.folder, must_exist=False).set_index("digest", drop=False)
-        good = [found for found in known if self.done and found.digest in stored.index]
-        good = [found for found in good if isinstance(stored.at[found.digest, "run"], str)]
-        if good:
-            moves = self._moves(good)
-            rows: list[Row] = [
-                {**{str(name): cell for name, cell in stored.loc[found.digest].items()}, "moved_to": place}
-                for found in good
-                if (place := moves.get(found.digest))
-            ]
-            commit(self.folder, rows, set(), [])
-            self._move(good, moves)
+    def keep_known(self, known: list[Found]) -> None:
+        """Move captures that were in the store already, such as those that a killed batch did not come to move.
+
+        Those that were touched without a change are known by their new stamp from now on.
+        """
+        stored = read_captures(self.folder, must_exist=False)
+        rows: dict[str, Row] = {
+            str(row["digest"]): {str(k): v for k, v in row.items()} for row in stored.to_dict("records")
+        }
+        found_again = {found.digest: found for found in known if found.digest in rows}
+        readable = [found for found in found_again.values() if isinstance(rows[found.digest]["run"], str)]
+        moves = self._moves(readable)
+        changed = {digest: {**rows[digest], "moved_to": place} for digest, place in moves.items()}
+        for found in known:
+            row = rows.get(found.digest, {})
+            if found.stamp and row.get("name") == found.path and row["stamp"] != found.stamp:
+                changed.setdefault(found.digest, row)["stamp"] = found.stamp
+        if changed:
+            commit(self.folder, list(changed.values()), set(), [])
+        self._move(readable, moves)
 
     def _moves(self, files: list[Found]) -> dict[str, str]:
         """Choose a place for each file that is to be moved, by digest."""
@@ -185,85 +203,3 @@ def _pairs(done: Done) -> Iterator[tuple[Row, Found]]:
 def _elsewhere(found: Found) -> str | None:
     """Where a capture lies that was moved in an earlier batch."""
     return found.path if found.path != found.name else None
-
-
-def _work(units: list[Unit], count: int, settings: Settings) -> Iterator[Message]:
-    """Have units worked through, the largest first; give what is told of them as it comes."""
-    waiting = sorted(units, key=lambda unit: -unit.size)
-    if count < 2 or not sys.executable:
-        for unit in waiting:
-            reads: list[int] = []
-            done = attempt(unit, settings, lambda _, count, reads=reads: reads.append(count))  # type: ignore[misc]
-            yield Read(sum(reads))
-            yield done
-        return
-    todo, told_by = queue.SimpleQueue[Unit](), queue.SimpleQueue[Message | None]()
-    for unit in waiting:
-        todo.put(unit)
-    workers = [_Worker(settings, todo, told_by) for _ in range(count)]
-    try:
-        running = len(workers)
-        while running:
-            message = told_by.get()
-            if message is None:
-                running -= 1
-            else:
-                yield message
-    finally:
-        for worker in workers:
-            worker.stop()
-
-
-class _Worker:
-    """A process, and the thread that hands it one unit after the other."""
-
-    def __init__(self, settings: Settings, todo: "queue.SimpleQueue[Unit]", told: Any) -> None:
-        self._settings, self._todo, self._told = settings, todo, told
-        self._process = self._start()
-        self._thread = threading.Thread(target=self._drive, daemon=True)
-        self._thread.start()
-
-    def _start(self) -> "subprocess.Popen[bytes]":
-        # The packages that the caller has, and no other: not those that lie in the current folder (-P)
-        path = [str(Path(__file__).parents[2]), *(folder for folder in sys.path if folder)]
-        program = f"import sys; sys.path[:] = {path!r}; from tlspcap.nightly.work import main; main()"
-        command = [sys.executable, "-P", "-c", program]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert process.stdin is not None
-        pickle.dump(self._settings, process.stdin)
-        return process
-
-    def _drive(self) -> None:
-        while True:
-            try:
-                unit = self._todo.get_nowait()
-            except queue.Empty:
-                break
-            if not self._do(unit):
-                self._process = self._start()
-        self._told.put(None)
-
-    def _do(self, unit: Unit) -> bool:
-        """Have the process do a unit; tell whether it lived to the end."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            pickle.dump(unit, self._process.stdin)
-            self._process.stdin.flush()
-            message: Message = Read(0)
-            while isinstance(message, Read):
-                message = pickle.load(self._process.stdout)
-                self._told.put(message)
-        except (EOFError, OSError, pickle.UnpicklingError):
-            code = self._process.wait()
-            self._told.put(Failed(unit, f"its process ended early (exit {code}); perhaps memory ran out"))
-            return False
-        return True
-
-    def stop(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()

@@ -111,6 +111,11 @@ class Store:
         """One row per oddity."""
         return self.table("notes")
 
+    @property
+    def loose_ends(self) -> pd.DataFrame:
+        """One row per handshake that waits for the capture that goes on with it (see docs/nightly.md)."""
+        return self.table("loose_ends")
+
     def select(
         self,
         since: str | None = None,
@@ -169,8 +174,9 @@ class Store:
         if self.rows:
             ids = self._read("handshakes", ["id"], self._rows())["id"]
             narrowed = compute.field("id").isin(ids.tolist())
-        frame = self._read(name, [*wanted, *(c for c in ("time", "frame") if c not in wanted)], narrowed)
-        return frame.sort_values(["time", "frame"], kind="stable", ignore_index=True)[wanted]
+        order = [column for column in ("time", "frame") if column in stored(name).names]
+        frame = self._read(name, [*wanted, *(c for c in order if c not in wanted)], narrowed)
+        return frame.sort_values(order, kind="stable", ignore_index=True)[wanted]
 
     def _certificates(self) -> pd.DataFrame:
         """Distinct certificates of all runs together; where handshakes are narrowed, those in their chains."""

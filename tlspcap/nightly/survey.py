@@ -7,22 +7,24 @@ comes in a later batch, the run that it adjoins is read again with it, and its r
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from tlspcap.errors import CaptureError
-from tlspcap.wire.files import PCAP_MAGICS, PCAPNG_MAGIC, natural, open_capture
-from tlspcap.wire.packets import first_time
+from tlspcap.nightly.places import open_bytes, opened, size_of, stamp
+from tlspcap.reading import LONGEST_PAUSE
+from tlspcap.wire.files import natural
+from tlspcap.wire.packets import first_time, last_time
 
 HOUR = 3_600_000_000_000  # ns
-WIDEST_STEP = 6 * HOUR  # between the beginnings of two files of a run; further apart they are of different nights
+NEAR = 6 * HOUR  # files that begin no further apart are read together; what goes on is for reading to say
 LONGEST_RUN = 24 * HOUR  # an unbroken recording begins a new run after that, so that reading again stays bounded
 BLOCK = 1 << 20
-NAMED_SO = re.compile(r"\.(pcap|pcapng|cap|dmp)\d*(\.(gz|bz2|xz|zst|lz4))?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Found:
     digest: str
     series: str
     start: int | None = None  # ns, of its first packet
+    end: int | None = None  # ns, the largest time in it, where it was read before
+    stamp: str | None = None  # see `places.stamp`
     trouble: str = ""  # why it cannot be read at all
     grown_from: str = ""  # digest of a capture in the store that is its beginning: it was still being written then
     is_new: bool = True  # False: it was in the store before, and is read again with a neighbour
@@ -73,39 +77,6 @@ class Plan:
         return sum(unit.size for unit in self.units)
 
 
-def captures_in(places: Iterable[str | Path], leave_out: Iterable[Path] = ()) -> list[str]:
-    """List the capture files in folders and below, by content or by name; hidden files and folders are left out.
-
-    Raises CaptureError where a folder is not there.
-    """
-    apart = {str(path.resolve()) for path in leave_out}
-    found: dict[str, None] = {}
-    for place in places:
-        if Path(place).is_file():
-            found[os.path.abspath(place)] = None
-        elif not Path(place).is_dir():
-            raise CaptureError(f"{place}: no such folder; check the path")
-        for folder, folders, files in os.walk(place):
-            folders[:] = sorted(f for f in folders if f[0] != "." and os.path.realpath(f"{folder}/{f}") not in apart)
-            paths = (os.path.abspath(os.path.join(folder, file)) for file in files if file[0] != ".")
-            found.update(dict.fromkeys(path for path in sorted(paths, key=natural) if _seems_capture(path)))
-    return list(found)
-
-
-def _seems_capture(path: str) -> bool:
-    if not os.path.isfile(path):
-        return False
-    if NAMED_SO.search(path):
-        return True
-    try:
-        with open_capture(path) as opened:
-            head = bytearray(4)
-            opened.readinto(memoryview(head))
-    except CaptureError:
-        return False
-    return bytes(head) in PCAP_MAGICS or bytes(head) == PCAPNG_MAGIC
-
-
 def series_of(path: str) -> str:
     """Name the series of a file.
 
@@ -116,18 +87,39 @@ def series_of(path: str) -> str:
     return os.path.join(folder, re.sub(r"[0-9]+", "", name))
 
 
-def plan(paths: Iterable[str], stored: pd.DataFrame, since: int | None = None) -> Plan:
+@dataclass(frozen=True)
+class Earlier:
+    """What a store knows of a path."""
+
+    sizes: tuple[tuple[str, int], ...] = ()  # digest and size of each capture that lay there
+    stamps: tuple[tuple[str, str], ...] = ()  # stamp and digest of those that may lie there still
+
+
+Ask = tuple[str, Earlier]
+
+
+def look_at(asked: Iterable[Ask]) -> "Iterator[Found | None]":
+    """Look at files one by one."""
+    return (look(path, earlier) for path, earlier in asked)
+
+
+def plan(
+    paths: Iterable[str],
+    stored: pd.DataFrame,
+    since: int | None = None,
+    looks: Callable[[Iterable[Ask]], Iterable[Found | None]] = look_at,
+) -> Plan:
     """Say what is to be done with these files, given the table of captures of the store.
 
     Args:
-        paths: absolute.
+        paths: absolute, or remote.
         stored: the table of captures.
         since: ns; captures that begin before are left alone.
+        looks: looks at files, and gives what it found in the same order.
     """
     made, new = Plan(), dict[str, Found]()
-    digests = set(stored["digest"])
-    for path in paths:
-        found = look(path, stored)
+    digests, earlier = set(stored["digest"]), _earlier(stored)
+    for found in looks([(path, earlier.get(path, Earlier())) for path in paths]):
         if found is None:
             continue
         if found.digest in digests or found.digest in new:
@@ -150,36 +142,50 @@ def plan(paths: Iterable[str], stored: pd.DataFrame, since: int | None = None) -
     return made
 
 
+def _earlier(stored: pd.DataFrame) -> dict[str, Earlier]:
+    """What the store knows of each path."""
+    sizes, stamps = defaultdict[str, list[tuple[str, int]]](list), defaultdict[str, list[tuple[str, str]]](list)
+    columns = [stored[name].astype(object).where(stored[name].notna(), None).tolist()
+               for name in ("name", "moved_to", "digest", "size", "stamp")]  # fmt: skip
+    for name, moved_to, digest, size, known in zip(*columns, strict=True):
+        sizes[name].append((digest, size))
+        if known is not None:
+            stamps[moved_to or name].append((known, digest))
+    return {path: Earlier(tuple(sizes[path]), tuple(stamps[path])) for path in sizes.keys() | stamps.keys()}
+
+
 def _is_stuck(found: Found, rows: pd.DataFrame, again: dict[str, list[Found]]) -> bool:
     """Whether a file is a capture of the store, grown, whose run cannot be read again: others of that run are gone."""
     runs = rows.loc[rows["digest"] == found.grown_from, "run"].dropna().tolist()
     return bool(runs) and runs[0] not in again
 
 
-def look(path: str, stored: pd.DataFrame) -> Found | None:
-    """Look at one file; None where it went away meanwhile."""
-    earlier = stored[(stored["name"] == path).to_numpy(bool)]
-    sizes = dict(zip(earlier["digest"].tolist(), earlier["size"].tolist(), strict=True))
+def look(path: str, earlier: Earlier = Earlier()) -> Found | None:
+    """Look at one file; None where it went away meanwhile. One that was not touched is not read again."""
+    found = Found(path, path, 0, "", series_of(path))
     try:
-        size, digest, grown_from = digest_of(path, sizes)
+        before = stamp(path)
+        if before in (known := dict(earlier.stamps)):
+            return replace(found, digest=known[str(before)], size=size_of(path) or 0, stamp=before)
+        size, digest, grown_from = digest_of(path, dict(earlier.sizes))
+        found = replace(found, size=size, digest=digest, grown_from=grown_from)
+        found = replace(found, stamp=before if before == stamp(path) else None)
+        with opened(path) as capture:
+            return replace(found, start=first_time(capture))
     except FileNotFoundError:
         return None
+    except CaptureError as error:
+        return replace(found, trouble=str(error))
     except OSError as error:
         unread = blake2b(os.fsencode(path), digest_size=32).hexdigest()
-        return Found(path, path, 0, unread, series_of(path), trouble=f"{path}: {error.strerror or error}")
-    try:
-        with open_capture(path) as opened:
-            start = first_time(opened)
-    except CaptureError as error:
-        return Found(path, path, size, digest, series_of(path), None, str(error), grown_from)
-    return Found(path, path, size, digest, series_of(path), start, "", grown_from)
+        return replace(found, digest=unread, trouble=f"{path}: {error.strerror or error}")
 
 
 def digest_of(path: str, earlier: dict[str, int]) -> tuple[int, str, str]:
     """Size and digest of a file, and which of the `earlier` digests (with their sizes) is that of its beginning."""
     whole, size, grown_from = blake2b(digest_size=32), 0, ""
     edges = sorted((at, digest) for digest, at in earlier.items())
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         while block := file.read(min(BLOCK, edges[0][0] - size) if edges else BLOCK):
             whole.update(block)
             size += len(block)
@@ -205,16 +211,23 @@ def _runs(rows: pd.DataFrame, new: list[Found]) -> Iterator[tuple[str, list[Foun
             yield str(run), [file for file in files if file]
 
 
-def _still_there(row: "dict[object, object] | dict[str, object]") -> Found | None:
-    cells = {str(name): None if pd.isna(cell) else cell for name, cell in row.items()}  # type: ignore[call-overload]
-    name, digest, start = str(cells["name"]), str(cells["digest"]), cells["start"]
+def _still_there(row: dict[Any, Any]) -> Found | None:
+    cells = {str(name): None if pd.isna(cell) else cell for name, cell in row.items()}
+    name, digest = str(cells["name"]), str(cells["digest"])
     for path in (cells["moved_to"], name):
-        if path and os.path.isfile(str(path)) and os.path.getsize(str(path)) == cells["size"]:
-            size, now, _ = digest_of(str(path), {})
-            if now == digest:
-                at = None if start is None else pd.Timestamp(str(start)).as_unit("ns").value
-                return Found(name, str(path), size, digest, str(cells["series"]), at, is_new=False)
+        if path and size_of(str(path)) == cells["size"]:
+            known = ((str(cells["stamp"]), digest),) if cells["stamp"] else ()
+            found = look(str(path), Earlier((), known))
+            if found is not None and found.digest == digest:
+                return replace(
+                    found, name=name, series=str(cells["series"]), start=_ns(cells["start"]),
+                    end=_ns(cells["last_time"]), trouble="", is_new=False,
+                )  # fmt: skip
     return None
+
+
+def _ns(time: object) -> int | None:
+    return None if time is None else int(pd.Timestamp(str(time)).as_unit("ns").value)
 
 
 def _units(new: list[Found], runs: Iterable[tuple[str, list[Found]]]) -> list[Unit]:
@@ -249,4 +262,26 @@ def _go_on(before: list[Found], files: list[Found]) -> bool:
     if not before or not files or not ours or not theirs:
         return not before or not files
     together = [*ours, *theirs]
-    return min(theirs) - max(ours) <= WIDEST_STEP and max(together) - min(together) <= LONGEST_RUN
+    if max(together) - min(together) > LONGEST_RUN:
+        return False
+    return min(theirs) <= max(_reaches(file, min(theirs)) for file in before)
+
+
+def _reaches(file: Found, to: int) -> int:
+    """Until when a file may begin that goes on with this one: some time after its end; it is read for that if need be.
+
+    Where that is near its beginning, what lies between is not worth knowing.
+    """
+    if file.start is None or to <= file.start + NEAR:
+        return (file.start or 0) + NEAR
+    return (_end(file) or file.start) + LONGEST_PAUSE
+
+
+def _end(file: Found) -> int | None:
+    if file.end is not None:
+        return file.end
+    try:
+        with opened(file.path) as capture:
+            return last_time(capture)
+    except (CaptureError, OSError):
+        return None

@@ -12,7 +12,9 @@ from typing import Any
 import pandas as pd
 
 from tlspcap.errors import CaptureError
-from tlspcap.nightly.layout import STORED, schema_version, stored
+from tlspcap.nightly.layout import READ, schema_version, stored
+from tlspcap.nightly.loose_ends import bounded, cut, loose_ends
+from tlspcap.nightly.places import at_hand, size_of
 from tlspcap.nightly.survey import Found, Unit
 from tlspcap.nightly.writing import Stage
 from tlspcap.spread import Reading, scan_tables
@@ -50,6 +52,7 @@ class Done:
     unit: Unit
     rows: list[Row]
     handshakes: int = 0
+    waiting: int = 0  # of those, cut by an edge
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,6 @@ def attempt(unit: Unit, settings: Settings, progress: Callable[[str, int], None]
     """Work through a unit; whatever goes wrong is told, so that it does not stop the night."""
     try:
         return stage(unit, settings, progress)
-    except CaptureError as error:  # none of them could be read at all
-        return Done(unit, [bad_row(found, _trouble(found, [error])) for found in unit.files])
     except OSError as error:
         return Failed(unit, str(error.strerror or error), error.errno or errno.EIO)
     except Exception as error:  # a defect of ours: the other captures are still worth reading
@@ -78,35 +79,70 @@ def attempt(unit: Unit, settings: Settings, progress: Callable[[str, int], None]
 
 def stage(unit: Unit, settings: Settings, progress: Callable[[str, int], None]) -> Done:
     """Read the captures of a unit as one stream and write their rows to the staging folder."""
-    out, names = Stage(settings.staging, unit.run), {found.path: found.name for found in unit.files}
-    days = {found.name: _day(found.start) for found in unit.files}
-    certificates: list[pd.DataFrame] = []
-    count = 0
-    for piece in _pieces(unit, settings, progress):
-        for name, frame in piece.frames.items():
-            if "capture" in frame:
-                frame["capture"] = frame["capture"].map(names).astype(frame["capture"].dtype)
-            if name == "certificates":
-                certificates.append(frame)
-            else:
-                out.write(name, frame, lambda rows: rows["capture"].map(days).fillna(NO_TIME))
-        count += len(piece.frames["handshakes"])
-    if certificates:
-        frame = together(stored("certificates"), certificates)
-        out.write("certificates", frame, lambda rows: pd.Series(NO_TIME, rows.index))
-    facts = {file.name: file for file in piece.files}
-    rows = [
-        _good_row(found, unit.run, facts[found.path])
-        if found.path in facts
-        else bad_row(found, _trouble(found, piece.unreadable))
-        for found in unit.files
-    ]
-    return Done(unit, rows, count)
+    for found in unit.files:
+        if size_of(found.path) is None:  # it was there when it was looked at: no fault of the capture
+            raise FileNotFoundError(errno.ENOENT, "it went away, or cannot be seen from here", found.path)
+    with at_hand(found.path for found in unit.files) as paths:
+        try:
+            return _Staging(unit, paths, settings).read(settings, progress)
+        except CaptureError as error:  # none of them could be read at all
+            pairs = zip(paths, unit.files, strict=True)
+            return Done(unit, [bad_row(found, _trouble(found, path, [error])) for path, found in pairs])
 
 
-def _pieces(unit: Unit, settings: Settings, progress: Callable[[str, int], None]) -> Iterator[Reading]:
+class _Staging:
+    """The rows of a unit, while it is read."""
+
+    def __init__(self, unit: Unit, paths: list[str], settings: Settings) -> None:
+        self._unit, self._paths = unit, paths
+        self._out = Stage(settings.staging, unit.run)
+        self._names = {path: found.name for path, found in zip(paths, unit.files, strict=True)}
+        self._days = {found.name: _day(found.start) for found in unit.files}
+        self._certificates: list[pd.DataFrame] = []
+        self._ends: list[pd.DataFrame] = []
+        self._count = 0
+
+    def read(self, settings: Settings, progress: Callable[[str, int], None]) -> Done:
+        """Read all, and stage it."""
+        for piece in _pieces(self._paths, settings, progress):
+            for name, frame in piece.frames.items():
+                self._take(name, frame)
+        rows = self._rows(piece)
+        self._write_certificates()
+        waiting = loose_ends(self._ends[0], pd.DataFrame(rows), settings.timeout)
+        self._out.write("loose_ends", waiting, lambda rows: rows["capture"].map(self._days))
+        return Done(self._unit, rows, self._count, len(waiting))
+
+    def _take(self, name: str, frame: pd.DataFrame) -> None:
+        if "capture" in frame:
+            frame["capture"] = frame["capture"].map(self._names).astype(frame["capture"].dtype)
+        if name == "certificates":
+            self._certificates.append(frame)
+            return
+        if name == "handshakes":
+            self._count += len(frame)
+            self._ends = [bounded(pd.concat([*self._ends, cut(frame)]))]
+        self._out.write(name, frame, lambda rows: rows["capture"].map(self._days).fillna(NO_TIME))
+
+    def _write_certificates(self) -> None:
+        if self._certificates:
+            frame = together(stored("certificates"), self._certificates)
+            self._out.write("certificates", frame, lambda rows: pd.Series(NO_TIME, rows.index))
+
+    def _rows(self, last: Reading) -> list[Row]:
+        """The rows of its captures."""
+        facts = {file.name: file for file in last.files}
+        return [
+            _good_row(found, self._unit.run, facts[path])
+            if path in facts
+            else bad_row(found, _trouble(found, path, last.unreadable))
+            for path, found in zip(self._paths, self._unit.files, strict=True)
+        ]
+
+
+def _pieces(paths: list[str], settings: Settings, progress: Callable[[str, int], None]) -> Iterator[Reading]:
     return scan_tables(
-        [found.path for found in unit.files], rows=ROWS, timeout=settings.timeout, tables=STORED,
+        paths, rows=ROWS, timeout=settings.timeout, tables=READ,
         jobs=settings.shares, skip_unreadable=True, progress=progress, keylog=settings.keylog,
         embedded_secrets=settings.embedded_secrets,
     )  # fmt: skip
@@ -116,17 +152,19 @@ def _day(start: int | None) -> str:
     return NO_TIME if start is None else str(pd.Timestamp(start).date())
 
 
-def _trouble(found: Found, errors: list[CaptureError]) -> str:
-    """Say why a file could not be read: the error that begins with its name, else all there are."""
+def _trouble(found: Found, path: str, errors: list[CaptureError]) -> str:
+    """Say why a file could not be read: the error that begins with its path, else all there are."""
     told = [str(error) for error in errors]
-    return next((text for text in told if text.startswith(found.path)), "; ".join(told) or "it could not be read")
+    why = next((text for text in told if text.startswith(path)), "; ".join(told) or "it could not be read")
+    return why.replace(path, found.path)
 
 
 def _row(found: Found) -> Row:
     row: Row = dict.fromkeys(stored("captures").names)
     start = pd.Timestamp(found.start, tz="UTC") if found.start is not None else pd.NaT
     return row | {
-        "digest": found.digest, "name": found.name, "size": found.size, "series": found.series, "start": start,
+        "digest": found.digest, "name": found.name, "size": found.size, "stamp": found.stamp,
+        "series": found.series, "start": start,
         "tlspcap_version": __version__, "schema_version": schema_version(), "packets": 0, "unread_packets": 0,
         "first_time": pd.NaT, "last_time": pd.NaT,
     }  # fmt: skip

@@ -9,7 +9,7 @@ names no more are removed. A crash between any two leaves files that `sweep` rem
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,6 +111,17 @@ def write_synced(file: Path, table: "pa.Table") -> None:
         parquet.write_table(table, out, compression="zstd", row_group_size=ROW_GROUP)
         out.flush()
         os.fsync(out.fileno())
+
+
+def unpack(stage: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write the files of a run that were staged elsewhere, each with its place below the run's folder."""
+    stage.mkdir(parents=True, exist_ok=True)
+    for place, content in files:
+        (stage / place).parent.mkdir(parents=True, exist_ok=True)
+        with open(stage / place, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
 
 
 def commit(folder: Path, rows: list[dict[str, Any]], gone: set[str], stages: list[Path]) -> None:

@@ -1,0 +1,208 @@
+"""Batches beyond one process: a Dask cluster of real worker processes, and captures on remote storage."""
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from test_store import SAMPLES, assert_equal, assert_no_leftovers, parts_of, rows_of
+
+from tlspcap import cli
+from tlspcap.errors import ArgumentError, CaptureError, MissingExtra
+from tlspcap.nightly import cluster, places
+from tlspcap.nightly.runner import batch
+from tlspcap.nightly.store import open_store
+from tlspcap.nightly.survey import Found, Unit
+from tlspcap.nightly.work import Settings
+
+NAMES = ("nginx-certificate.pcap", "old-app.pcap", "intermittent-alert.pcap")
+
+
+@pytest.fixture(scope="module")
+def dask() -> Iterator[Any]:
+    """A Dask cluster of two worker processes on this machine."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def captures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Samples, two of them rotated, and a file that is no capture."""
+    folder = tmp_path_factory.mktemp("captures")
+    for name in NAMES:
+        for number, part in enumerate(parts_of(name, [50, 100])):
+            (folder / f"{Path(name).stem}{number}.pcap").write_bytes(part)
+    (folder / "broken.pcap").write_bytes(b"this is no capture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(captures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store that one process makes of them."""
+    store = tmp_path_factory.mktemp("expected") / "store"
+    batch([captures], store, jobs=1)
+    return store
+
+
+def test_two_dask_workers_write_what_one_process_writes(
+    captures: Path, expected: Path, dask: Any, tmp_path: Path
+) -> None:
+    """A cluster gives equal tables, and the same row for the file that cannot be read; a second batch finds all done."""
+    store = tmp_path / "store"
+    done = batch([captures], store, scheduler=dask.scheduler_address)
+    assert (done.captures, len(done.unreadable), done.failed) == (9, 1, {})
+    assert_equal(rows_of(store), rows_of(expected))
+    assert_no_leftovers(store)
+    again = batch([captures], store, scheduler=dask.scheduler_address)
+    assert (again.captures, again.known) == (0, 10)
+
+
+def test_the_command_takes_a_scheduler(captures: Path, expected: Path, dask: Any, tmp_path: Path) -> None:
+    """`--scheduler tcp://…` does the same."""
+    arguments = ["batch", str(captures), "--store", str(tmp_path / "store"), "--quiet"]
+    assert cli.main([*arguments, "--scheduler", dask.scheduler_address]) == 3  # one file is no capture
+    assert_equal(rows_of(tmp_path / "store"), rows_of(expected))
+
+
+def test_a_dask_worker_that_is_killed_costs_nothing(captures: Path, expected: Path, dask: Any, tmp_path: Path) -> None:
+    """Kill -9 of a worker while units are under way: others do them again, and the tables are equal."""
+    from distributed import Client
+
+    killed: list[int] = []
+    with Client(dask.scheduler_address) as client:
+        pids: dict[str, int] = client.run(os.getpid)
+
+        def kill() -> None:
+            victim = next(iter(pids.values()))
+            for _ in range(600):  # until that worker is at work
+                processing = client.processing()
+                if any(processing.get(address) for address, pid in pids.items() if pid == victim):
+                    break
+                time.sleep(0.01)
+            os.kill(victim, signal.SIGKILL)
+            killed.append(victim)
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        done = batch([captures], tmp_path / "store", scheduler=dask.scheduler_address)
+        thread.join()
+    assert killed
+    assert done.failed == {}
+    assert_equal(rows_of(tmp_path / "store"), rows_of(expected))
+    assert_no_leftovers(tmp_path / "store")
+
+
+def test_a_scheduler_that_is_not_there_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said which address cannot be reached, and nothing is written."""
+    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    with pytest.raises(ArgumentError, match=r"127\.0\.0\.1:1.*cannot be reached"):
+        batch([SAMPLES], tmp_path / "store", scheduler="tcp://127.0.0.1:1")
+    with pytest.raises(ArgumentError, match="cannot be reached"):
+        batch([SAMPLES], tmp_path / "store", scheduler="nonsense://nowhere")
+
+
+def test_a_worker_of_another_version_does_nothing(tmp_path: Path) -> None:
+    """Rows of other columns never come into a store: such a worker refuses the unit."""
+    with pytest.raises(RuntimeError, match=r"this worker has tlspcap .* not 0\.0\.1 \(columns\)"):
+        cluster.do(Unit(()), Settings(), ("0.0.1", "columns"))
+
+
+def test_a_capture_that_a_worker_does_not_see_is_not_judged(tmp_path: Path) -> None:
+    """Where the storage is not shared that is the worker's trouble: it raises, and writes no row about the capture."""
+    path = str(tmp_path / "elsewhere.pcap")
+    with pytest.raises(OSError, match="cannot be seen"):
+        cluster.do(Unit((Found(path, path, 10, "digest", "series"),)), Settings(), _version())
+    with pytest.raises(FileNotFoundError, match="storage that all see"):
+        cluster._look((path, cluster.Earlier()))
+
+
+def _version() -> tuple[str, str]:
+    return cluster.__version__, cluster.schema_version()
+
+
+# -- remote captures --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bucket(captures: Path) -> Iterator[str]:
+    """The captures on storage that only fsspec reaches."""
+    storage = fsspec.filesystem("memory")
+    storage.put(f"{captures}/", "/bucket/night/", recursive=True)
+    storage.pipe_file("/bucket/night/.hidden/upload.pcap", b"half a file")
+    storage.pipe_file("/bucket/night/README", b"no capture by name")
+    yield "memory://bucket/night"
+    storage.rm("/bucket", recursive=True)
+
+
+def test_remote_captures_are_read_like_those_of_a_folder(bucket: str, expected: Path, tmp_path: Path) -> None:
+    """The same rows, names apart; rotated files are joined, what cannot be read is named by its address."""
+    store = tmp_path / "store"
+    done = batch([bucket], store, jobs=1)
+    assert done.captures == 9
+    assert [*done.unreadable] == [f"{bucket}/broken.pcap".replace("bucket", "/bucket")]
+    assert all(why.startswith(name) for name, why in done.unreadable.items())
+    remote, local = rows_of(store), rows_of(expected)
+    assert remote["handshakes"]["capture"].str.startswith("memory://").all()
+    left, right = (
+        tables["handshakes"].drop(columns="capture").sort_values("id", ignore_index=True) for tables in (remote, local)
+    )
+    assert left.equals(right)
+
+
+def test_remote_captures_are_not_fetched_again(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What storage tells of a file is enough to know it: a second batch opens none of them."""
+    batch([bucket], tmp_path / "store", jobs=1)
+
+    def refuse(path: str) -> None:
+        raise AssertionError(path)
+
+    monkeypatch.setattr(places, "open_bytes", refuse)
+    monkeypatch.setattr("tlspcap.nightly.survey.open_bytes", refuse)
+    again = batch([bucket], tmp_path / "store", jobs=1)
+    assert (again.captures, again.known) == (0, 10)
+
+
+def test_a_file_address_is_a_folder(captures: Path, expected: Path, tmp_path: Path) -> None:
+    """`file://` is this machine."""
+    batch([f"file://{captures}"], tmp_path / "store", jobs=1)
+    assert_equal(rows_of(tmp_path / "store"), rows_of(expected))
+
+
+def test_remote_trouble_is_said(bucket: str, tmp_path: Path) -> None:
+    """Nothing there, no such protocol, a package that is missing, and moving: each is an error of ours."""
+    store = tmp_path / "store"
+    with pytest.raises(CaptureError, match="nothing is there"):
+        batch([f"{bucket}/nowhere"], store, jobs=1)
+    with pytest.raises(CaptureError, match="nonsense"):
+        batch(["nonsense://bucket"], store, jobs=1)
+    with pytest.raises(ArgumentError, match="not moved"):
+        batch([bucket], store, jobs=1, move_done=tmp_path / "done")
+    try:
+        import s3fs  # noqa: F401
+    except ImportError:
+        with pytest.raises(MissingExtra, match="s3fs"):
+            batch(["s3://bucket/night"], store, jobs=1)
+
+
+def test_a_remote_capture_that_goes_away_is_tried_again(bucket: str, tmp_path: Path) -> None:
+    """A fetch that fails is no fault of the capture: nothing is said about it in the store."""
+    unit = Unit((Found(f"{bucket}/gone.pcap", f"{bucket}/gone.pcap", 10, "digest", "series"),))
+    with pytest.raises(OSError, match="went away"):
+        cluster.do(unit, Settings(), _version())
+    shutil.rmtree(tmp_path)
+
+
+def test_a_store_of_a_cluster_reads_like_any(captures: Path, dask: Any, tmp_path: Path) -> None:
+    """Captures on remote storage and workers elsewhere together."""
+    batch([f"file://{captures}"], tmp_path / "store", scheduler=dask.scheduler_address, jobs=2)
+    assert len(open_store(tmp_path / "store").handshakes) > 0
