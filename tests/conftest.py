@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import matplotlib
@@ -47,3 +48,14 @@ def tshark() -> str:
     if found is None:
         pytest.skip("tshark is not installed; on Debian and Ubuntu: apt install tshark")
     return found
+
+
+@pytest.fixture(scope="session")
+def dask() -> Iterator[Any]:
+    """Give a Dask cluster of two worker processes on this machine."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+    ) as running:
+        yield running

@@ -18,21 +18,10 @@ from tlspcap.errors import ArgumentError, CaptureError, MissingExtra
 from tlspcap.nightly import cluster, places
 from tlspcap.nightly.runner import batch
 from tlspcap.nightly.store import open_store
-from tlspcap.nightly.survey import Found, Unit
+from tlspcap.nightly.survey import Earlier, Found, Unit
 from tlspcap.nightly.work import Settings
 
 NAMES = ("nginx-certificate.pcap", "old-app.pcap", "intermittent-alert.pcap")
-
-
-@pytest.fixture(scope="module")
-def dask() -> Iterator[Any]:
-    """A Dask cluster of two worker processes on this machine."""
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
-    ) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +46,7 @@ def expected(captures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_dask_workers_write_what_one_process_writes(
     captures: Path, expected: Path, dask: Any, tmp_path: Path
 ) -> None:
-    """A cluster gives equal tables, and the same row for the file that cannot be read; a second batch finds all done."""
+    """A cluster gives equal tables, and the same row for the file that cannot be read; a second batch finds it done."""
     store = tmp_path / "store"
     done = batch([captures], store, scheduler=dask.scheduler_address)
     assert (done.captures, len(done.unreadable), done.failed) == (9, 1, {})
@@ -123,7 +112,7 @@ def test_a_capture_that_a_worker_does_not_see_is_not_judged(tmp_path: Path) -> N
     with pytest.raises(OSError, match="cannot be seen"):
         cluster.do(Unit((Found(path, path, 10, "digest", "series"),)), Settings(), _version())
     with pytest.raises(FileNotFoundError, match="storage that all see"):
-        cluster._look((path, cluster.Earlier()))
+        cluster._look((path, Earlier()))
 
 
 def _version() -> tuple[str, str]:

@@ -331,7 +331,7 @@ def test_a_crash_at_any_step_leaves_the_store_as_before_or_after(
     (captures / "ring1.pcap").write_bytes(parts[1])
     batch([captures], tmp_path / "other", jobs=1)
     after = rows_of(tmp_path / "other")
-    broken = {"write": "write_synced", "move": "_move_into_place", "commit": "_sync_folder", "remove": "_remove"}[step]
+    broken = {"write": "write_synced", "move": "move_into_place", "commit": "_sync_folder", "remove": "_remove"}[step]
 
     def crash(*_: object) -> None:
         raise KeyboardInterrupt

@@ -17,9 +17,12 @@ PURPOSE = "every new capture into a store, night after night"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `batch`."""
-    parser.add_argument("places", nargs="+", metavar="DIR", help="folder with captures, gone through to the bottom")
+    parser.add_argument("places", nargs="+", metavar="DIR", help="folder with captures, gone through to the bottom; "
+                        "also s3://BUCKET/PATH and the like")  # fmt: skip
     parser.add_argument("--store", required=True, metavar="DIR", help="folder of the store; made if it is not there")
-    parser.add_argument("--jobs", type=int, metavar="N", help="processes to use (default: as many as cores)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes to use (default: as many as cores); with "
+                        "--scheduler, of each worker for one unit of work (default: 1)")  # fmt: skip
+    parser.add_argument("--scheduler", metavar="ADDR", help="have the workers of a Dask cluster do it: tcp://HOST:8786")
     parser.add_argument("--since", metavar="DATE", help="leave captures alone that begin before (UTC)")
     parser.add_argument("--move-done", metavar="DIR", help="move captures there once their rows are in the store")
     parser.add_argument("--json", metavar="OUT", help="write what was done as JSON; - is standard output")
@@ -41,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     with _progress(arguments.quiet) as tell:
         done = batch(
             arguments.places, arguments.store, jobs=arguments.jobs, since=_nanoseconds(arguments.since),
-            move_done=arguments.move_done, settings=settings, tell=tell,
+            move_done=arguments.move_done, settings=settings, tell=tell, scheduler=arguments.scheduler,
         )  # fmt: skip
     for name, why in (done.unreadable | done.failed).items():
         shared.complain(why if why.startswith(name) else f"{name}: {why}", shared.UNREADABLE)
@@ -57,6 +60,7 @@ def _sentence(done: "Summary") -> str:
     rate = f" ({done.bytes / 1e6 / done.seconds:,.1f} MB/s)" if done.bytes and done.seconds else ""
     parts = [f"{done.captures:,} new captures, {done.bytes / 1e6:,.1f} MB in {done.seconds:,.1f} s{rate}",
              f"{done.handshakes:,} handshakes", f"{done.known:,} captures were in the store already"]  # fmt: skip
+    parts += [f"{done.waiting:,} of them wait for the capture that goes on"] if done.waiting else []
     parts += [f"{len(done.unreadable):,} cannot be read"] if done.unreadable else []
     parts += [f"{len(done.failed):,} failed and will be tried again"] if done.failed else []
     parts += [f"{done.moved:,} moved"] if done.moved else []

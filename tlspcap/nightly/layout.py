@@ -32,6 +32,7 @@ STAGING = ".staging"
 LOCK = ".lock"
 SCHEMA_KEY = b"tlspcap.schema"
 VERSION_KEY = b"tlspcap.version"
+OLDER = ("7b8c97f27aa2",)  # versions of the columns that `migration` brings up to date
 ARROW = {"category": "string", "boolean": "bool", DATE: "timestamp us", TIME: "timestamp ns"}
 
 CAPTURE_FILES = Table("captures", "one capture file that was worked through", (
@@ -104,12 +105,28 @@ def _arrow_type(column: Column) -> "pa.DataType":
     return types.get(kind) or getattr(pa, kind.lower())()
 
 
+def version_in(folder: Path) -> str:
+    """The version of the columns that a store was written with; "" where it does not say."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        metadata = parquet.read_schema(folder / CAPTURES).metadata or {}
+    except (OSError, ArrowException):  # who reads it will say what is wrong with it
+        return ""
+    return _said(metadata, SCHEMA_KEY)
+
+
+def _said(metadata: dict[bytes, bytes], key: bytes) -> str:
+    return metadata.get(key, b"").decode("utf-8", "replace")
+
+
 def check_version(path: Path, found: dict[bytes, bytes] | None) -> None:
     """Raise StoreError where a store was written with other columns than this version has."""
-    metadata = found or {}
-    wrote, by = (metadata.get(key, b"an unknown").decode("utf-8", "replace") for key in (SCHEMA_KEY, VERSION_KEY))
-    if wrote != schema_version():
-        raise StoreError(
-            f"{path}: this store has other columns (schema {wrote}, written by tlspcap {by}; this version writes "
-            f"schema {schema_version()}); read it with that version, or run batch into a new folder"
-        )
+    wrote, by = (_said(found or {}, key) for key in (SCHEMA_KEY, VERSION_KEY))
+    if wrote == schema_version():
+        return
+    told = f"{path}: this store has other columns (schema {wrote or 'unknown'}, written by tlspcap {by or 'unknown'}"
+    if wrote in OLDER:
+        raise StoreError(f"{told}); the next `tlspcap batch` into it brings it up to date")
+    ours = f"this version writes schema {schema_version()}"
+    raise StoreError(f"{told}; {ours}); read it with that version, or run batch into a new folder")

@@ -16,12 +16,13 @@ from typing import Any
 
 from tlspcap.errors import ArgumentError
 from tlspcap.nightly.cluster import Cluster
+from tlspcap.nightly.migration import migrate
 from tlspcap.nightly.places import captures_in, is_remote
 from tlspcap.nightly.processes import Processes
 from tlspcap.nightly.store import read_captures
 from tlspcap.nightly.survey import Found, Plan, plan
 from tlspcap.nightly.work import Done, Failed, Message, Read, Row, Settings, bad_row
-from tlspcap.nightly.writing import commit, locked, staging
+from tlspcap.nightly.writing import commit, locked, staging, sweep
 from tlspcap.reading import read_keys
 
 Tell = Callable[["Summary", int], None]  # what was done so far, and how many bytes more were read
@@ -91,6 +92,8 @@ def batch(
     if move_done is not None and any(map(is_remote, places)):
         raise ArgumentError("move_done: remote captures are not moved; give folders of this machine, or leave it out")
     with locked(folder), _crew(jobs, scheduler) as crew:
+        migrate(folder)
+        sweep(folder)
         apart = [folder] if move_done is None else [folder, Path(move_done)]
         todo = plan(captures_in(places, apart), read_captures(folder, must_exist=False), since, crew.look_at)
         one = _Batch(folder, Path(move_done) if move_done else None, Summary(known=len(todo.known), total=todo.size))

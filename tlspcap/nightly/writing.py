@@ -33,11 +33,11 @@ TIMES = {"certificates": "first_seen"}  # the column that tells a row's date, wh
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a store alone, and leave it without leftovers of batches that were killed.
+    """Hold a store alone.
 
     The lock is the kernel's: it goes with the process that holds it, whatever ends that.
 
-    Raises StoreError where another batch holds it, or the store has other columns.
+    Raises StoreError where another batch holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK, "wb") as file:
@@ -45,15 +45,18 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise StoreError(f"{folder}: another batch is at work on this store; wait until it is done") from None
-        sweep(folder, set(read_captures(folder, must_exist=False)["run"].dropna()))
         try:
             yield
         finally:
             shutil.rmtree(folder / STAGING, ignore_errors=True)
 
 
-def sweep(folder: Path, runs: set[str]) -> None:
-    """Remove what no commit names."""
+def sweep(folder: Path) -> None:
+    """Remove what no commit names: leftovers of batches that were killed.
+
+    Raises StoreError where the store has other columns.
+    """
+    runs = set(read_captures(folder, must_exist=False)["run"].dropna())
     shutil.rmtree(folder / STAGING, ignore_errors=True)
     (folder / f"{CAPTURES}.new").unlink(missing_ok=True)
     for name in STORED:
@@ -135,16 +138,21 @@ def commit(folder: Path, rows: list[dict[str, Any]], gone: set[str], stages: lis
     """
     before = read_captures(folder, must_exist=False)
     for stage in stages:
-        _move_into_place(folder, stage)
+        move_into_place(folder, stage)
     new = typed("captures", _in_utc(pd.DataFrame(rows, columns=stored("captures").names)))
     kept = before[~before["digest"].isin({*new["digest"], *gone})]
     joined = typed("captures", pd.concat([frame for frame in (kept, new) if len(frame)], ignore_index=True))
-    file = folder / f"{CAPTURES}.new"
-    write_synced(file, _arrow("captures", joined))
-    os.replace(file, folder / CAPTURES)
-    _sync_folder(folder)
+    replace_captures(folder, joined)
     for run in set(before["run"].dropna()) - set(joined["run"].dropna()):
         _remove(folder, run)
+
+
+def replace_captures(folder: Path, captures: pd.DataFrame) -> None:
+    """Put a new table of captures in place of the old one, whole: from then on it counts."""
+    file = folder / f"{CAPTURES}.new"
+    write_synced(file, _arrow("captures", captures))
+    os.replace(file, folder / CAPTURES)
+    _sync_folder(folder)
 
 
 def _in_utc(frame: pd.DataFrame) -> pd.DataFrame:
@@ -153,7 +161,8 @@ def _in_utc(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{name: pd.to_datetime(frame[name], utc=True) for name in times})
 
 
-def _move_into_place(folder: Path, stage: Path) -> None:
+def move_into_place(folder: Path, stage: Path) -> None:
+    """Move the files of a run to where they belong."""
     touched = set()
     for file in sorted(stage.glob("*/date=*/*.parquet")):
         place = folder / file.relative_to(stage)

@@ -128,6 +128,17 @@ def first_time(opened: Opened) -> int | None:
     return None
 
 
+def last_time(opened: Opened) -> int | None:
+    """Return the largest time of a capture's packets, in ns; None where none has one. Reads it to its end.
+
+    Raises as `first_time`.
+    """
+    facts = FileFacts(opened.name)
+    for packets in reader(opened, facts, CHUNK_BYTES):
+        facts.count(packets)
+    return facts.last_time
+
+
 def _unknown_links(facts: FileFacts) -> UnknownLinkType:
     numbers = ", ".join(str(link) for link in sorted(facts.links)[:5] if link >= 0) or "of no described interface"
     return UnknownLinkType(
