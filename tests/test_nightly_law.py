@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,9 +15,12 @@ from test_rotation import HEADER, NAMES, packets_of
 from test_store import SAMPLES, ordered, parts_of, rows_of
 
 import tlspcap
+from tlspcap.nightly import survey
 from tlspcap.nightly.layout import READ
 from tlspcap.nightly.runner import batch
 from tlspcap.nightly.store import open_store
+from tlspcap.schema import TABLES
+from tlspcap.tables import together
 
 EXAMPLES = int(os.environ.get("TLSPCAP_LAW_EXAMPLES", "6"))
 CLASSIC = b"\xd4\xc3\xb2\xa1"
@@ -35,6 +39,7 @@ def assert_like_one_pass(store: Path, captures: list[Path] | list[list[Path]]) -
     for name in READ:
         frames = [getattr(one, name).drop(columns="handshake", errors="ignore") for one in read]
         expected = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+        expected = together(TABLES[name], [expected]) if name == "certificates" else expected
         pd.testing.assert_frame_equal(found[name], ordered(expected.astype(dict(found[name].dtypes))))
 
 
@@ -149,3 +154,36 @@ def test_reference_captures_rotated(how: str, dask: Any, reference: Path, tmp_pa
             path.write_bytes(content)
         batch([tmp_path], tmp_path / "store", **keep(how, dask))
     assert_like_one_pass(tmp_path / "store", [sorted(tmp_path.glob(f"{letter}?.pcap")) for letter in "abcd"])
+
+
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(NAMES),
+    first=st.integers(20, 120),
+    steps=st.lists(st.integers(60, 120), max_size=3),
+    order=st.randoms(use_true_random=False),
+    nights=st.integers(1, 3),
+)
+def test_runs_that_are_full_are_stitched_at_their_edges(
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    first: int,
+    steps: list[int],
+    order: Random,
+    nights: int,
+) -> None:
+    """Where every file is a run of its own, each handshake across two is one row, once, in whatever order they come."""
+    folder = tmp_path_factory.mktemp("seams")
+    captures = folder / "captures"
+    captures.mkdir()
+    parts = list(enumerate(parts_of(name, list(accumulate([first, *steps])))))
+    order.shuffle(parts)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(survey, "LONGEST_RUN", -1)
+        for night in range(nights):
+            for number, part in parts[night::nights]:
+                (captures / f"ring{number:03}.pcap").write_bytes(part)
+            batch([captures], folder / "store", jobs=1)
+    assert open_store(folder / "store").captures["run"].nunique() == len(parts)
+    assert_like_one_pass(folder / "store", [sorted(captures.iterdir())])
+    assert_loose_ends_wait(folder / "store")

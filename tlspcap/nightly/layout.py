@@ -30,6 +30,7 @@ STORED = (*READ, "loose_ends")
 CAPTURES = "captures.parquet"
 STAGING = ".staging"
 LOCK = ".lock"
+NO_TIME = "1970-01-01"  # the date of rows of captures in which no packet has a time
 SCHEMA_KEY = b"tlspcap.schema"
 VERSION_KEY = b"tlspcap.version"
 OLDER = ("7b8c97f27aa2",)  # versions of the columns that `migration` brings up to date

@@ -1,7 +1,8 @@
 """Handshakes that an edge of a recording cut: which they are, and which file each waits for.
 
 They are rows like others, mostly with `completeness` cut_off or mid_stream. When the file that they wait for comes, the
-run is read again together with it, and its rows are replaced; nothing of the packets themselves is kept in a store.
+run is read again together with it (`survey`), or the one capture that it adjoins (`seams`), and rows are replaced;
+nothing of the packets themselves is kept in a store.
 """
 
 import numpy as np
@@ -11,6 +12,7 @@ from tlspcap.nightly.layout import stored
 from tlspcap.tables import Columns
 
 COLUMNS = ["id", "capture", "time", "completeness", "outcome"]
+EDGE_NOTE = "tls_without_hello"  # the kind of note that an edge may be the cause of
 MOST = 10_000  # kept of a run: those nearest to its beginning, and to its end
 
 

@@ -35,7 +35,7 @@ def _stamps_and_loose_ends(folder: Path, captures: pd.DataFrame) -> pd.DataFrame
         ends = loose_ends(cut(_rows(folder, str(run))), members, TIMEOUT)
         stage.write("loose_ends", ends, lambda rows: rows["time"].dt.strftime("%Y-%m-%d"))
         move_into_place(folder, stage.root)
-    return captures.assign(stamp=pd.NA)
+    return captures.assign(stamp=pd.array([None] * len(captures), dtype="string"))
 
 
 def _rows(folder: Path, run: str) -> pd.DataFrame:
@@ -45,7 +45,7 @@ def _rows(folder: Path, run: str) -> pd.DataFrame:
     files = sorted(map(os.fspath, (folder / "handshakes").glob(f"date=*/{run}-*.parquet")))
     if not files:
         return pd.DataFrame(columns=COLUMNS)
-    return dataset.dataset(files, format="parquet").to_table(columns=COLUMNS).to_pandas()
+    return pd.DataFrame(dataset.dataset(files, format="parquet").to_table(columns=COLUMNS).to_pandas())
 
 
 STEPS = (Step("7b8c97f27aa2", "c26a7def2ca3", _stamps_and_loose_ends),)

@@ -11,15 +11,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from tlspcap.errors import ArgumentError
 from tlspcap.nightly.cluster import Cluster
 from tlspcap.nightly.migration import migrate
 from tlspcap.nightly.places import captures_in, is_remote
 from tlspcap.nightly.processes import Processes
-from tlspcap.nightly.store import read_captures
+from tlspcap.nightly.seams import Mend, mended
+from tlspcap.nightly.store import loose_ends_of, read_captures
 from tlspcap.nightly.survey import Found, Plan, plan
 from tlspcap.nightly.work import Done, Failed, Message, Read, Row, Settings, bad_row
 from tlspcap.nightly.writing import commit, locked, staging, sweep
@@ -95,7 +99,8 @@ def batch(
         migrate(folder)
         sweep(folder)
         apart = [folder] if move_done is None else [folder, Path(move_done)]
-        todo = plan(captures_in(places, apart), read_captures(folder, must_exist=False), since, crew.look_at)
+        stored = read_captures(folder, must_exist=False)
+        todo = plan(captures_in(places, apart), stored, since, crew.look_at, partial(loose_ends_of, folder))
         one = _Batch(folder, Path(move_done) if move_done else None, Summary(known=len(todo.known), total=todo.size))
         one.keep_bad(todo)
         for message in crew.work(todo.units, replace(settings or Settings(), staging=one.staging)):
@@ -128,6 +133,7 @@ class _Batch:
     def __init__(self, folder: Path, done: Path | None, summary: Summary) -> None:
         self.folder, self.done, self.summary = folder, done, summary
         self.staging = staging(folder)
+        self._mended: dict[str, str] = {}  # run of the store -> how it is named since it was mended
 
     def keep_bad(self, todo: Plan) -> None:
         """Have captures that cannot be read at all in the store, with the reason."""
@@ -149,7 +155,9 @@ class _Batch:
         moves = self._moves(list(done.unit.files))
         rows = [{**row, "moved_to": moves.get(row["digest"], _elsewhere(found))} for row, found in _pairs(done)]
         gone = {found.grown_from for found in done.unit.files if found.grown_from}
-        commit(self.folder, rows, gone, [self.staging / done.unit.run])
+        stages = [self.staging / done.unit.run]
+        stages += [self._mend(mend, rows) for mend in done.mends]
+        commit(self.folder, rows, gone, stages)
         self.summary.unreadable |= {row["name"]: row["trouble"] for row in rows if row["run"] is None}
         self.summary.captures += sum(found.is_new for found in done.unit.files)
         self.summary.bytes += done.unit.size
@@ -157,15 +165,22 @@ class _Batch:
         self.summary.waiting += done.waiting
         self._move([found for row, found in _pairs(done) if row["run"]], moves)
 
+    def _mend(self, mend: Mend, rows: list[Row]) -> Path:
+        """Stage a mended run of the store; its captures are to name it from now on."""
+        run = self._mended.get(mend.run, mend.run)
+        stage = mended(self.folder, self.staging, replace(mend, run=run))
+        captures = read_captures(self.folder)
+        rows += [{**row, "run": stage.root.name} for row in _records(captures[captures["run"] == run])]
+        self._mended[mend.run] = stage.root.name
+        return stage.root
+
     def keep_known(self, known: list[Found]) -> None:
         """Move captures that were in the store already, such as those that a killed batch did not come to move.
 
         Those that were touched without a change are known by their new stamp from now on.
         """
         stored = read_captures(self.folder, must_exist=False)
-        rows: dict[str, Row] = {
-            str(row["digest"]): {str(k): v for k, v in row.items()} for row in stored.to_dict("records")
-        }
+        rows = {row["digest"]: row for row in _records(stored)}
         found_again = {found.digest: found for found in known if found.digest in rows}
         readable = [found for found in found_again.values() if isinstance(rows[found.digest]["run"], str)]
         moves = self._moves(readable)
@@ -197,6 +212,10 @@ class _Batch:
                 Path(moves[found.digest]).parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(found.path, moves[found.digest])
                 self.summary.moved += 1
+
+
+def _records(captures: pd.DataFrame) -> list[Row]:
+    return [{str(name): cell for name, cell in row.items()} for row in captures.to_dict("records")]
 
 
 def _pairs(done: Done) -> Iterator[tuple[Row, Found]]:

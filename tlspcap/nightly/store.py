@@ -197,16 +197,8 @@ class Store:
         return narrowed
 
     def _read(self, name: str, columns: list[str], narrowed: Any = None) -> pd.DataFrame:
-        table = self._dataset(name).to_table(columns=columns, filter=narrowed)
+        table = _opened(name, self._files(name)).to_table(columns=columns, filter=narrowed)
         return typed(name, table.to_pandas())
-
-    def _dataset(self, name: str) -> "dataset.Dataset":
-        from pyarrow import dataset
-
-        columns, files = layout.arrow_schema(name), self._files(name)
-        if not files:
-            return dataset.dataset(columns.empty_table())
-        return dataset.dataset(files, schema=columns, format="parquet")
 
     def _files(self, name: str) -> list[str]:
         """The table's files that count: those of runs in `captures`, of the dates selected."""
@@ -218,6 +210,21 @@ class Store:
             for file in folder.glob("*.parquet")
             if run_of(file) in runs
         )
+
+
+def loose_ends_of(folder: Path, run: str) -> pd.DataFrame:
+    """The loose ends of one run."""
+    files = sorted(str(file) for file in (folder / "loose_ends").glob(f"date=*/{run}-*.parquet"))
+    return typed("loose_ends", _opened("loose_ends", files).to_table(columns=stored("loose_ends").names).to_pandas())
+
+
+def _opened(name: str, files: list[str]) -> "dataset.Dataset":
+    from pyarrow import dataset
+
+    columns = layout.arrow_schema(name)
+    if not files:
+        return dataset.dataset(columns.empty_table())
+    return dataset.dataset(files, schema=columns, format="parquet")
 
 
 def run_of(file: Path) -> str:

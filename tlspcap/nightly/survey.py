@@ -2,7 +2,8 @@
 
 Files of one *series* (one folder, names that differ in digits only, as `tcpdump -C`, `-G` and `-W` write them) are read
 as one stream where they may go on with one another; so a handshake across two files is one row. Where a neighbour
-comes in a later batch, the run that it adjoins is read again with it, and its rows are replaced.
+comes in a later batch, the run that it adjoins is read again with it, and its rows are replaced. A run that is full, or
+cannot be read again, stays, and its neighbours read the one file of it that they adjoin (see `seams`).
 """
 
 import os
@@ -11,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -22,8 +23,9 @@ from tlspcap.wire.files import natural
 from tlspcap.wire.packets import first_time, last_time
 
 HOUR = 3_600_000_000_000  # ns
-NEAR = 6 * HOUR  # files that begin no further apart are read together; what goes on is for reading to say
-LONGEST_RUN = 24 * HOUR  # an unbroken recording begins a new run after that, so that reading again stays bounded
+LONGEST_RUN = 6 * HOUR  # between the beginnings of its files: what is read again with a neighbour stays bounded
+LARGEST_RUN = 16 << 30  # bytes; a larger one would leave the other processes without work
+LARGEST_AGAIN = 4 << 30  # bytes; a larger capture of another run is not read again for what its edge cut
 BLOCK = 1 << 20
 
 
@@ -45,11 +47,22 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Neighbour:
+    """A capture that goes on with a unit, on either side, but is of another run."""
+
+    found: Found
+    run: str = ""  # of the store; none where it is of another unit of this batch, which looks after itself
+    waiting: frozenset[str] = frozenset()  # handshakes of that run that wait at this edge
+
+
+@dataclass(frozen=True)
 class Unit:
     """Captures that are read together, as one run."""
 
     files: tuple[Found, ...]  # in order
     replaces: frozenset[str] = frozenset()  # runs whose captures are all in it
+    before: Neighbour | None = None
+    after: Neighbour | None = None
 
     @property
     def run(self) -> str:
@@ -58,9 +71,14 @@ class Unit:
         return blake2b("\n".join(digests).encode(), digest_size=10).hexdigest()
 
     @property
+    def neighbours(self) -> list[Neighbour]:
+        """Those that there are."""
+        return [neighbour for neighbour in (self.before, self.after) if neighbour is not None]
+
+    @property
     def size(self) -> int:
         """Bytes to read."""
-        return sum(file.size for file in self.files)
+        return sum(file.size for file in [*self.files, *(neighbour.found for neighbour in self.neighbours)])
 
 
 @dataclass
@@ -108,6 +126,7 @@ def plan(
     stored: pd.DataFrame,
     since: int | None = None,
     looks: Callable[[Iterable[Ask]], Iterable[Found | None]] = look_at,
+    waiting: Callable[[str], pd.DataFrame] = lambda run: pd.DataFrame({"id": [], "edge": [], "capture": []}),
 ) -> Plan:
     """Say what is to be done with these files, given the table of captures of the store.
 
@@ -116,6 +135,7 @@ def plan(
         stored: the table of captures.
         since: ns; captures that begin before are left alone.
         looks: looks at files, and gives what it found in the same order.
+        waiting: gives the loose ends of a run of the store.
     """
     made, new = Plan(), dict[str, Found]()
     digests, earlier = set(stored["digest"]), _earlier(stored)
@@ -138,7 +158,7 @@ def plan(
         stuck = {found.digest for found in files if _is_stuck(found, rows, again)}
         made.known += [found for found in files if found.digest in stuck]
         files = [found for found in files if found.digest not in stuck]
-        made.units += _units(files, again.items())
+        made.units += with_neighbours(_units(files, again.items()), rows, waiting)
     return made
 
 
@@ -262,24 +282,65 @@ def _go_on(before: list[Found], files: list[Found]) -> bool:
     if not before or not files or not ours or not theirs:
         return not before or not files
     together = [*ours, *theirs]
-    if max(together) - min(together) > LONGEST_RUN:
-        return False
-    return min(theirs) <= max(_reaches(file, min(theirs)) for file in before)
+    size = sum(file.size for file in [*before, *files])
+    return max(together) - min(together) <= LONGEST_RUN and size <= LARGEST_RUN
 
 
-def _reaches(file: Found, to: int) -> int:
-    """Until when a file may begin that goes on with this one: some time after its end; it is read for that if need be.
+def with_neighbours(units: list[Unit], rows: pd.DataFrame, waiting: Callable[[str], pd.DataFrame]) -> list[Unit]:
+    """Give the units of a series the captures of other runs that go on with them, where those are still there."""
+    ours = {file.digest: file for unit in units for file in unit.files}
+    replaced = frozenset[str]().union(*(unit.replaces for unit in units))
+    theirs = rows[rows["start"].notna() & rows["run"].notna() & ~rows["run"].isin(replaced)]
+    line = [_Place(file.start, natural(file.name), file) for file in ours.values() if file.start is not None]
+    line += [
+        _Place(row["start"].value, natural(row["name"]), row)
+        for row in theirs.to_dict("records")
+        if row["digest"] not in ours
+    ]
+    line.sort(key=lambda place: place[:2])
+    return [_between(unit, line, waiting) for unit in units]
 
-    Where that is near its beginning, what lies between is not worth knowing.
-    """
-    if file.start is None or to <= file.start + NEAR:
-        return (file.start or 0) + NEAR
-    return (_end(file) or file.start) + LONGEST_PAUSE
+
+class _Place(NamedTuple):
+    """Where a capture comes in its series; of one that lies in the store, its row."""
+
+    start: int
+    name: list[tuple[int, str]]
+    item: Found | dict[Any, Any]
+
+
+def _between(unit: Unit, line: list[_Place], waiting: Callable[[str], pd.DataFrame]) -> Unit:
+    own = [at for at, place in enumerate(line) if isinstance(place.item, Found) and place.item in unit.files]
+    if not own:
+        return unit
+    first, last = line[own[0]].item, line[own[-1]].item
+    before = _neighbour(line[own[0] - 1].item, "end", waiting) if own[0] else None
+    after = _neighbour(line[own[-1] + 1].item, "beginning", waiting) if own[-1] + 1 < len(line) else None
+    return replace(
+        unit,
+        before=before if before and _adjoin(before.found, first) else None,
+        after=after if after and _adjoin(last, after.found) else None,
+    )
+
+
+def _neighbour(item: Found | dict[Any, Any], edge: str, waiting: Callable[[str], pd.DataFrame]) -> Neighbour | None:
+    if isinstance(item, Found):
+        return Neighbour(item) if item.size <= LARGEST_AGAIN else None
+    if item["size"] > LARGEST_AGAIN or (found := _still_there(item)) is None:
+        return None
+    ends = waiting(str(item["run"]))
+    return Neighbour(found, str(item["run"]), frozenset(ends.loc[ends["edge"] == edge, "id"]))
+
+
+def _adjoin(one: Any, other: Any) -> bool:
+    """Whether one capture may go on with the one before; that one is read to its end if need be."""
+    if other.start <= one.start + LONGEST_PAUSE:
+        return True
+    end = one.end if one.end is not None else _end(one)
+    return end is not None and other.start <= end + LONGEST_PAUSE
 
 
 def _end(file: Found) -> int | None:
-    if file.end is not None:
-        return file.end
     try:
         with opened(file.path) as capture:
             return last_time(capture)

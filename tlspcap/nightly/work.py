@@ -12,18 +12,19 @@ from typing import Any
 import pandas as pd
 
 from tlspcap.errors import CaptureError
-from tlspcap.nightly.layout import READ, schema_version, stored
+from tlspcap.nightly.layout import NO_TIME, READ, schema_version, stored
 from tlspcap.nightly.loose_ends import bounded, cut, loose_ends
 from tlspcap.nightly.places import at_hand, size_of
+from tlspcap.nightly.seams import Mend, Seams
 from tlspcap.nightly.survey import Found, Unit
 from tlspcap.nightly.writing import Stage
+from tlspcap.selection import Selection
 from tlspcap.spread import Reading, scan_tables
 from tlspcap.tables import together
 from tlspcap.version import __version__
 from tlspcap.wire.columns import FileFacts
 
 ROWS = 50_000  # handshakes after which a file is written
-NO_TIME = "1970-01-01"  # the folder of rows of captures in which no packet has a time
 Row = dict[str, Any]
 
 
@@ -53,6 +54,7 @@ class Done:
     rows: list[Row]
     handshakes: int = 0
     waiting: int = 0  # of those, cut by an edge
+    mends: tuple[Mend, ...] = ()  # to runs of its neighbours
 
 
 @dataclass(frozen=True)
@@ -79,70 +81,98 @@ def attempt(unit: Unit, settings: Settings, progress: Callable[[str, int], None]
 
 def stage(unit: Unit, settings: Settings, progress: Callable[[str, int], None]) -> Done:
     """Read the captures of a unit as one stream and write their rows to the staging folder."""
-    for found in unit.files:
+    files = _in_order(unit)
+    for found in files:
         if size_of(found.path) is None:  # it was there when it was looked at: no fault of the capture
             raise FileNotFoundError(errno.ENOENT, "it went away, or cannot be seen from here", found.path)
-    with at_hand(found.path for found in unit.files) as paths:
+    with at_hand(found.path for found in files) as paths:
         try:
-            return _Staging(unit, paths, settings).read(settings, progress)
+            return _Staging(unit, dict(zip(paths, files, strict=True)), settings).read(settings, progress)
         except CaptureError as error:  # none of them could be read at all
-            pairs = zip(paths, unit.files, strict=True)
-            return Done(unit, [bad_row(found, _trouble(found, path, [error])) for path, found in pairs])
+            by_digest = {found.digest: path for path, found in zip(paths, files, strict=True)}
+            return Done(unit, [bad_row(file, _trouble(file, by_digest[file.digest], [error])) for file in unit.files])
+
+
+def _in_order(unit: Unit) -> list[Found]:
+    """The captures of a unit, between its neighbours."""
+    before, after = ([side.found] if side else [] for side in (unit.before, unit.after))
+    return [*before, *unit.files, *after]
+
+
+@dataclass(frozen=True)
+class _Wanted(Selection):
+    """Handshakes whose hello lies in some captures, and others by their id."""
+
+    captures: frozenset[str] = frozenset()
+    ids: frozenset[str] = frozenset()
+
+    def keeps(self, row: dict[str, Any]) -> bool:
+        return row["capture"] in self.captures or row["id"] in self.ids
 
 
 class _Staging:
     """The rows of a unit, while it is read."""
 
-    def __init__(self, unit: Unit, paths: list[str], settings: Settings) -> None:
-        self._unit, self._paths = unit, paths
+    def __init__(self, unit: Unit, files: dict[str, Found], settings: Settings) -> None:
+        self._unit, self._files = unit, files
         self._out = Stage(settings.staging, unit.run)
-        self._names = {path: found.name for path, found in zip(paths, unit.files, strict=True)}
+        self._names = {path: found.name for path, found in files.items()}
         self._days = {found.name: _day(found.start) for found in unit.files}
         self._certificates: list[pd.DataFrame] = []
         self._ends: list[pd.DataFrame] = []
         self._count = 0
+        self._seams = Seams(unit)
 
     def read(self, settings: Settings, progress: Callable[[str, int], None]) -> Done:
         """Read all, and stage it."""
-        for piece in _pieces(self._paths, settings, progress):
-            for name, frame in piece.frames.items():
-                self._take(name, frame)
+        for piece in _pieces(list(self._files), self._select(), settings, progress):
+            self._take(piece.frames)
         rows = self._rows(piece)
         self._write_certificates()
+        ours = {row["digest"] for row in rows} - {side.found.digest for side in self._unit.neighbours}
         waiting = loose_ends(self._ends[0], pd.DataFrame(rows), settings.timeout)
         self._out.write("loose_ends", waiting, lambda rows: rows["capture"].map(self._days))
-        return Done(self._unit, rows, self._count, len(waiting))
+        own = [row for row in rows if row["digest"] in ours]
+        return Done(self._unit, own, self._count, len(waiting), self._seams.mends())
 
-    def _take(self, name: str, frame: pd.DataFrame) -> None:
-        if "capture" in frame:
-            frame["capture"] = frame["capture"].map(self._names).astype(frame["capture"].dtype)
-        if name == "certificates":
-            self._certificates.append(frame)
-            return
-        if name == "handshakes":
-            self._count += len(frame)
-            self._ends = [bounded(pd.concat([*self._ends, cut(frame)]))]
-        self._out.write(name, frame, lambda rows: rows["capture"].map(self._days).fillna(NO_TIME))
+    def _select(self) -> Selection | None:
+        if not self._unit.neighbours:
+            return None
+        own = {found.digest for found in self._unit.files}
+        ids = frozenset[str]().union(*(side.waiting for side in self._unit.neighbours))
+        return _Wanted(captures=frozenset(path for path, file in self._files.items() if file.digest in own), ids=ids)
+
+    def _take(self, frames: dict[str, pd.DataFrame]) -> None:
+        for frame in frames.values():
+            if "capture" in frame:
+                frame["capture"] = frame["capture"].map(self._names).astype(frame["capture"].dtype)
+        frames = self._seams.own(frames)
+        self._certificates.append(frames.pop("certificates"))
+        self._count += len(frames["handshakes"])
+        self._ends = [bounded(pd.concat([*self._ends, cut(frames["handshakes"])]))]
+        for name, frame in frames.items():
+            self._out.write(name, frame, lambda rows: rows["capture"].map(self._days).fillna(NO_TIME))
 
     def _write_certificates(self) -> None:
-        if self._certificates:
-            frame = together(stored("certificates"), self._certificates)
-            self._out.write("certificates", frame, lambda rows: pd.Series(NO_TIME, rows.index))
+        frame = together(stored("certificates"), self._certificates)
+        self._out.write("certificates", frame, lambda rows: pd.Series(NO_TIME, rows.index))
 
     def _rows(self, last: Reading) -> list[Row]:
-        """The rows of its captures."""
+        """The rows of all captures that were read."""
         facts = {file.name: file for file in last.files}
         return [
             _good_row(found, self._unit.run, facts[path])
             if path in facts
             else bad_row(found, _trouble(found, path, last.unreadable))
-            for path, found in zip(self._paths, self._unit.files, strict=True)
+            for path, found in self._files.items()
         ]
 
 
-def _pieces(paths: list[str], settings: Settings, progress: Callable[[str, int], None]) -> Iterator[Reading]:
+def _pieces(
+    paths: list[str], select: Selection | None, settings: Settings, progress: Callable[[str, int], None]
+) -> Iterator[Reading]:
     return scan_tables(
-        paths, rows=ROWS, timeout=settings.timeout, tables=READ,
+        paths, rows=ROWS, timeout=settings.timeout, tables=READ, select=select,
         jobs=settings.shares, skip_unreadable=True, progress=progress, keylog=settings.keylog,
         embedded_secrets=settings.embedded_secrets,
     )  # fmt: skip
