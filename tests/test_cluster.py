@@ -1,7 +1,6 @@
 """Batches beyond one process: a Dask cluster of real worker processes, and captures on remote storage."""
 
 import os
-import shutil
 import signal
 import threading
 import time
@@ -109,7 +108,7 @@ def test_a_worker_of_another_version_does_nothing(tmp_path: Path) -> None:
 def test_a_capture_that_a_worker_does_not_see_is_not_judged(tmp_path: Path) -> None:
     """Where the storage is not shared that is the worker's trouble: it raises, and writes no row about the capture."""
     path = str(tmp_path / "elsewhere.pcap")
-    with pytest.raises(OSError, match="cannot be seen"):
+    with pytest.raises(RuntimeError, match="cannot be seen"):
         cluster.do(Unit((Found(path, path, 10, "digest", "series"),)), Settings(), _version())
     with pytest.raises(FileNotFoundError, match="storage that all see"):
         cluster._look((path, Earlier()))
@@ -183,12 +182,30 @@ def test_remote_trouble_is_said(bucket: str, tmp_path: Path) -> None:
             batch(["s3://bucket/night"], store, jobs=1)
 
 
-def test_a_remote_capture_that_goes_away_is_tried_again(bucket: str, tmp_path: Path) -> None:
+def test_a_remote_capture_that_goes_away_is_tried_again(bucket: str) -> None:
     """A fetch that fails is no fault of the capture: nothing is said about it in the store."""
     unit = Unit((Found(f"{bucket}/gone.pcap", f"{bucket}/gone.pcap", 10, "digest", "series"),))
-    with pytest.raises(OSError, match="went away"):
+    with pytest.raises(RuntimeError, match="went away"):
         cluster.do(unit, Settings(), _version())
-    shutil.rmtree(tmp_path)
+
+
+def test_a_capture_that_cannot_be_fetched_does_not_stop_the_night(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are stored; it is told as failed and read by the next batch."""
+    fetch = fsspec.filesystem("memory").get_file
+
+    def fail_once(self: Any, name: str, path: str, **how: Any) -> None:
+        if name.endswith("old-app1.pcap"):
+            raise ConnectionError("the network is down")
+        fetch(name, path, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(fsspec.filesystem("memory")), "get_file", fail_once)
+        done = batch([bucket], tmp_path / "store", jobs=1)
+    assert {Path(name).name for name in done.failed} == {f"old-app{number}.pcap" for number in range(3)}
+    assert all("the network is down" in why for why in done.failed.values())
+    assert batch([bucket], tmp_path / "store", jobs=1).captures == 3
 
 
 def test_a_store_of_a_cluster_reads_like_any(captures: Path, dask: Any, tmp_path: Path) -> None:

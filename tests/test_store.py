@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from test_rotation import HEADER, moved, packets_of
 import tlspcap
 from tlspcap import cli
 from tlspcap.errors import ArgumentError, CaptureError, StoreError
-from tlspcap.nightly import layout, writing
+from tlspcap.nightly import layout, places, writing
 from tlspcap.nightly.layout import CAPTURES, READ, STORED
 from tlspcap.nightly.runner import batch
 from tlspcap.nightly.store import Store, open_store
@@ -140,6 +141,24 @@ def test_duckdb_and_polars_read_the_store_as_it_is(filled: Path) -> None:
     assert dict(frame.iter_rows()) == expected
     days = duckdb.sql(f"select distinct date from read_parquet('{pattern}', hive_partitioning = true)").fetchall()
     assert sorted(str(day) for (day,) in days) == open_store(filled / "store").dates
+
+
+def test_the_examples_of_the_docs_run(filled: Path) -> None:
+    """The SQL for DuckDB and the code for Polars in docs/nightly.md give the store's own counts."""
+    text = (ROOT / "docs" / "nightly.md").read_text().replace("/var/lib/tlspcap", str(filled / "store"))
+    whole = open_store(filled / "store").handshakes
+    sql = re.search(r"```sql\n(.*?)```", text, re.DOTALL)
+    assert sql is not None
+    found = {server: failed for _, server, failed in duckdb.sql(sql[1]).fetchall()}
+    assert found == (whole["outcome"] == "failed").groupby(whole["server_ip"]).mean().to_dict()
+    code = re.search(r"```python\n(import polars\n.*?)\n```", text, re.DOTALL)
+    assert code is not None
+    *first, last = code[1].splitlines()
+    names: dict[str, object] = {}
+    exec("\n".join(first), names)
+    counted = eval(last, names)
+    outcomes = whole["outcome"].astype("string").value_counts().to_dict()
+    assert dict(counted.select("outcome", "len").iter_rows()) == outcomes
 
 
 def test_a_store_of_other_columns_is_refused(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +308,63 @@ def test_one_batch_at_a_time(tmp_path: Path) -> None:
     """While one holds the store another is refused."""
     with writing.locked(tmp_path), pytest.raises(StoreError, match="another batch"):
         batch([SAMPLES], tmp_path, jobs=1)
+
+
+def test_a_lock_goes_with_the_process_that_held_it(tmp_path: Path) -> None:
+    """After kill -9 of a batch that held the lock the next one begins, and sweeps what was left."""
+    program = "import sys, time, pathlib, tlspcap.nightly.writing as writing\n"
+    program += "with writing.locked(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(600)"
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    with pytest.raises(StoreError, match="another batch"):
+        batch([SAMPLES / "old-app.pcap"], tmp_path, jobs=1)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    leftovers = [tmp_path / ".staging" / "run" / "half.parquet", tmp_path / f"{CAPTURES}.new"]
+    leftovers.append(tmp_path / "alerts" / "date=2026-01-01" / "0123456789abcdef0123-1.parquet")
+    for file in leftovers:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"half a file")
+    assert batch([SAMPLES / "old-app.pcap"], tmp_path, jobs=1).captures == 1
+    assert not any(file.exists() for file in leftovers)
+    assert_no_leftovers(tmp_path)
+
+
+def test_captures_that_nobody_touched_are_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Size, time of change and inode as last time: not opened. Any of them another: the content decides."""
+    captures, store = tmp_path / "captures", tmp_path / "store"
+    captures.mkdir()
+    file = captures / "a.pcap"
+    shutil.copy(SAMPLES / "old-app.pcap", file)
+    os.utime(file, (1_000_000, 1_000_000))
+    batch([captures], store, jobs=1)
+    read: list[str] = []
+    opening = places.open_bytes
+    for module in ("places", "survey"):
+        monkeypatch.setattr(f"tlspcap.nightly.{module}.open_bytes", lambda path: read.append(path) or opening(path))
+    assert batch([captures], store, jobs=1).known == 1
+    assert read == []
+    os.utime(file, (2_000_000, 2_000_000))  # touched: read once, and known from then on
+    for times in (2, 2):
+        assert batch([captures], store, jobs=1).known == 1
+        assert len(read) == times
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(file, (3_000_000, 3_000_000))
+    assert batch([captures], store, jobs=1).captures == 1
+    assert len(open_store(store).captures) == 2
+
+
+def test_a_capture_that_was_just_written_is_looked_at_again(tmp_path: Path) -> None:
+    """What changed a moment ago may change again unnoticed within the clock's grain: it has no stamp yet."""
+    captures = tmp_path / "captures"
+    captures.mkdir()
+    shutil.copyfile(SAMPLES / "old-app.pcap", captures / "a.pcap")
+    batch([captures], tmp_path / "store", jobs=1)
+    assert open_store(tmp_path / "store").captures["stamp"].isna().all()
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ SETTLED = 2_000_000_000  # ns; a file that was changed later than this before it
 LOCAL = "file://"
 
 
+class Unreachable(Exception):
+    """A capture that was found cannot be had now; that is no fault of its own, and may be over another time."""
+
+
 def is_remote(place: str | Path) -> bool:
     """Whether a place is reached through fsspec.
 
@@ -146,18 +150,24 @@ def opened(path: str) -> Iterator[Opened]:
 def at_hand(paths: Iterable[str]) -> Iterator[list[str]]:
     """Have captures as files of this machine, in the same order: remote ones are copied for as long as this lasts.
 
-    Raises OSError where one of them cannot be fetched.
+    Raises Unreachable where one of them is not there or cannot be fetched.
     """
     wanted = list(paths)
+    for path in wanted:
+        if size_of(path) is None:
+            raise Unreachable(f"{path}: it went away, or cannot be seen from here")
     if not any(is_remote(path) for path in wanted):
         yield wanted
         return
     with TemporaryDirectory(prefix="tlspcap-") as folder:
-        local = []
-        for number, path in enumerate(wanted):
-            local.append(path)
-            if is_remote(path):
-                local[-1] = f"{folder}/{number}-{path.rpartition('/')[2]}"
-                storage, name = _storage(path)
-                storage.get_file(name, local[-1])
-        yield local
+        yield [_fetched(path, f"{folder}/{number}") if is_remote(path) else path for number, path in enumerate(wanted)]
+
+
+def _fetched(url: str, place: str) -> str:
+    path = f"{place}-{url.rpartition('/')[2]}"
+    storage, name = _storage(url)
+    try:
+        storage.get_file(name, path)
+    except Exception as error:  # whatever such storage raises
+        raise Unreachable(f"{url}: cannot be fetched: {error}") from error
+    return path

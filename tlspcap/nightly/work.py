@@ -14,7 +14,7 @@ import pandas as pd
 from tlspcap.errors import CaptureError
 from tlspcap.nightly.layout import NO_TIME, READ, schema_version, stored
 from tlspcap.nightly.loose_ends import bounded, cut, loose_ends
-from tlspcap.nightly.places import at_hand, size_of
+from tlspcap.nightly.places import Unreachable, at_hand
 from tlspcap.nightly.seams import Mend, Seams
 from tlspcap.nightly.survey import Found, Unit
 from tlspcap.nightly.writing import Stage
@@ -73,6 +73,8 @@ def attempt(unit: Unit, settings: Settings, progress: Callable[[str, int], None]
     """Work through a unit; whatever goes wrong is told, so that it does not stop the night."""
     try:
         return stage(unit, settings, progress)
+    except Unreachable as error:
+        return Failed(unit, str(error))
     except OSError as error:
         return Failed(unit, str(error.strerror or error), error.errno or errno.EIO)
     except Exception as error:  # a defect of ours: the other captures are still worth reading
@@ -82,9 +84,6 @@ def attempt(unit: Unit, settings: Settings, progress: Callable[[str, int], None]
 def stage(unit: Unit, settings: Settings, progress: Callable[[str, int], None]) -> Done:
     """Read the captures of a unit as one stream and write their rows to the staging folder."""
     files = _in_order(unit)
-    for found in files:
-        if size_of(found.path) is None:  # it was there when it was looked at: no fault of the capture
-            raise FileNotFoundError(errno.ENOENT, "it went away, or cannot be seen from here", found.path)
     with at_hand(found.path for found in files) as paths:
         try:
             return _Staging(unit, dict(zip(paths, files, strict=True)), settings).read(settings, progress)
