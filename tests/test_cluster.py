@@ -99,6 +99,18 @@ def test_a_scheduler_that_is_not_there_is_a_usage_error(tmp_path: Path, monkeypa
         batch([SAMPLES], tmp_path / "store", scheduler="nonsense://nowhere")
 
 
+def test_captures_that_no_worker_sees_are_said_to_be_so() -> None:
+    """A file that only the batch sees is an error of the setting; one that went away meanwhile is nothing."""
+
+    class Lost:
+        def result(self) -> None:
+            raise FileNotFoundError("storage that all see")
+
+    with pytest.raises(ArgumentError, match=r"no worker could look at .*storage that all see"):
+        cluster._seen(Lost(), str(SAMPLES / "old-app.pcap"))
+    assert cluster._seen(Lost(), str(SAMPLES / "gone.pcap")) is None
+
+
 def test_a_worker_of_another_version_does_nothing(tmp_path: Path) -> None:
     """Rows of other columns never come into a store: such a worker refuses the unit."""
     with pytest.raises(RuntimeError, match=r"this worker has tlspcap .* not 0\.0\.1 \(columns\)"):

@@ -16,7 +16,8 @@ from typing import Any
 
 from tlspcap.errors import ArgumentError, MissingExtra
 from tlspcap.nightly.layout import schema_version
-from tlspcap.nightly.survey import Ask, Found, Unit, look
+from tlspcap.nightly.places import size_of
+from tlspcap.nightly.survey import Ask, Found, Unit, look, untouched
 from tlspcap.nightly.work import Done, Failed, Message, Read, Settings, attempt
 from tlspcap.nightly.writing import unpack
 from tlspcap.version import __version__
@@ -54,11 +55,16 @@ class Cluster(AbstractContextManager["Cluster"]):
         self._closing.close()
 
     def look_at(self, asked: Iterable[Ask]) -> Iterator[Found | None]:
-        """Look at files, as many at a time as there are workers; give what was found in the same order."""
-        futures = self._client.map(_look, list(asked), pure=False, retries=RETRIES)
-        for future in futures:
-            yield future.result()
-            future.release()
+        """Look at files, as many at a time as there are workers; give what was found in the same order.
+
+        Those that nobody touched are known from here, where they can be seen.
+        """
+        looked = [(ask, _known(ask)) for ask in asked]
+        futures = iter(
+            self._client.map(_look, [ask for ask, known in looked if not known], pure=False, retries=RETRIES)
+        )
+        for ask, known in looked:
+            yield known or _seen(next(futures), ask[0])
 
     def work(self, units: list[Unit], settings: Settings) -> Iterator[Message]:
         """Have units worked through, the largest first; give what is told of them as it comes."""
@@ -85,6 +91,24 @@ def _told(future: Any, unit: Unit, staging: Path) -> Iterator[Message]:
     yield Read(unit.size)
     unpack(staging / unit.run, staged.files)
     yield staged.done
+
+
+def _known(ask: Ask) -> Found | None:
+    try:
+        return untouched(*ask)
+    except OSError:
+        return None
+
+
+def _seen(future: Any, path: str) -> Found | None:
+    """What workers saw of a file; None where it went away. Raises ArgumentError where none of them can look at it."""
+    try:
+        found: Found = future.result()
+        return found
+    except (Exception, CancelledError) as error:  # the last of several attempts
+        if size_of(path) is None:
+            return None
+        raise ArgumentError(f"scheduler: no worker could look at {path}: {error or type(error).__name__}") from None
 
 
 def _look(ask: Ask) -> Found | None:

@@ -79,6 +79,7 @@ def _seems_capture(path: str) -> bool:
 def _remote(place: str) -> Iterator[str]:
     storage, path = _storage(place)
     try:
+        storage.invalidate_cache()
         found = sorted(storage.find(path), key=natural)
     except OSError as error:
         raise CaptureError(f"{place}: cannot be listed: {error}; check the address and your rights") from error
@@ -110,7 +111,6 @@ def stamp(path: str) -> str | None:
     """
     if is_remote(path):
         storage, name = _storage(path)
-        storage.invalidate_cache()
         return str(storage.ukey(name))
     known = os.stat(path)
     if time.time_ns() - known.st_mtime_ns < SETTLED:

@@ -184,9 +184,9 @@ def look(path: str, earlier: Earlier = Earlier()) -> Found | None:
     """Look at one file; None where it went away meanwhile. One that was not touched is not read again."""
     found = Found(path, path, 0, "", series_of(path))
     try:
+        if same := untouched(path, earlier):
+            return same
         before = stamp(path)
-        if before in (known := dict(earlier.stamps)):
-            return replace(found, digest=known[str(before)], size=size_of(path) or 0, stamp=before)
         size, digest, grown_from = digest_of(path, dict(earlier.sizes))
         found = replace(found, size=size, digest=digest, grown_from=grown_from)
         found = replace(found, stamp=before if before == stamp(path) else None)
@@ -199,6 +199,16 @@ def look(path: str, earlier: Earlier = Earlier()) -> Found | None:
     except OSError as error:
         unread = blake2b(os.fsencode(path), digest_size=32).hexdigest()
         return replace(found, digest=unread, trouble=f"{path}: {error.strerror or error}")
+
+
+def untouched(path: str, earlier: Earlier) -> Found | None:
+    """Know a file by its stamp, without reading it; None where it is not known so.
+
+    Raises OSError where it is not there.
+    """
+    if not earlier.stamps or (now := stamp(path)) is None or (digest := dict(earlier.stamps).get(now)) is None:
+        return None
+    return Found(path, path, size_of(path) or 0, digest, series_of(path), stamp=now)
 
 
 def digest_of(path: str, earlier: dict[str, int]) -> tuple[int, str, str]:
