@@ -187,3 +187,19 @@ def test_runs_that_are_full_are_stitched_at_their_edges(
     assert open_store(folder / "store").captures["run"].nunique() == len(parts)
     assert_like_one_pass(folder / "store", [sorted(captures.iterdir())])
     assert_loose_ends_wait(folder / "store")
+
+
+def test_captures_are_moved_when_no_other_run_needs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --move-done too each run finds its neighbours, within a batch and in the next."""
+    captures, done, store = tmp_path / "captures", tmp_path / "done", tmp_path / "store"
+    captures.mkdir()
+    monkeypatch.setattr(survey, "LONGEST_RUN", -1)
+    parts = list(enumerate(parts_of("nginx-certificate.pcap", [40, 120, 200])))
+    for night in (parts[:2], parts[2:]):
+        for number, part in night:
+            (captures / f"ring{number}.pcap").write_bytes(part)
+        summary = batch([captures], store, jobs=1, move_done=done)
+        assert (summary.captures, summary.moved, summary.failed) == (2, 2, {})
+    for file in done.iterdir():
+        file.rename(captures / file.name)
+    assert_like_one_pass(store, [sorted(captures.iterdir())])

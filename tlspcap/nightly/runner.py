@@ -107,6 +107,7 @@ def batch(
             one.take(message)
             if tell is not None:
                 tell(one.summary, message.count if isinstance(message, Read) else 0)
+        one.move_read()
         one.keep_known(todo.known)
     one.summary.seconds = round(time.monotonic() - began, 3)
     return one.summary
@@ -133,6 +134,8 @@ class _Batch:
     def __init__(self, folder: Path, done: Path | None, summary: Summary) -> None:
         self.folder, self.done, self.summary = folder, done, summary
         self.staging = staging(folder)
+        self._read: list[tuple[list[Found], dict[str, str]]] = []  # captures to be moved, and where to
+        self._taken = set[str]()  # places of captures that are to be moved
         self._mended: dict[str, str] = {}  # run of the store -> how it is named since it was mended
 
     def keep_bad(self, todo: Plan) -> None:
@@ -163,7 +166,12 @@ class _Batch:
         self.summary.bytes += done.unit.size
         self.summary.handshakes += done.handshakes
         self.summary.waiting += done.waiting
-        self._move([found for row, found in _pairs(done) if row["run"]], moves)
+        self._read.append(([found for row, found in _pairs(done) if row["run"]], moves))
+
+    def move_read(self) -> None:
+        """Move captures that were read, now that no unit needs them as its neighbours any more."""
+        for files, moves in self._read:
+            self._move(files, moves)
 
     def _mend(self, mend: Mend, rows: list[Row]) -> Path:
         """Stage a mended run of the store; its captures are to name it from now on."""
@@ -202,7 +210,8 @@ class _Batch:
         for found in files:
             if Path(found.path).parent != done:
                 place = done / Path(found.name).name
-                taken = place.exists() or str(place) in places.values()
+                taken = place.exists() or str(place) in self._taken
+                self._taken.add(str(place))
                 places[found.digest] = str(done / f"{found.digest[:8]}-{place.name}" if taken else place)
         return places
 
