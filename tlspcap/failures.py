@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tlspcap.grouping import By, Groups, distinct, group, is_outcome, require, server
-from tlspcap.statistics import Z_95, Floats, student_t_95, wilson
+from tlspcap.statistics import Z_95, Floats, Ints, student_t_95, wilson
 
 CAUSE = ["server", "failure_side", "failure_phase", "failure_mechanism", "alert", "alert_code", "certainty", "version"]
 GAP = ["completeness", "reason"]
@@ -94,14 +94,27 @@ def effective_base(
     """
     decided_groups = groups.codes[is_decided]
     pairs, first = distinct(pd.DataFrame({"group": decided_groups, "client": clients.array[is_decided]}))
-    cluster_group = decided_groups[first]
     per_cluster = np.bincount(pairs, minlength=len(first)).astype(np.float64)
     failed_in_cluster = np.bincount(pairs, is_failed[is_decided], minlength=len(first)).astype(np.float64)
+    return effective_of_clients(decided_groups[first], per_cluster, failed_in_cluster, len(groups.index))
+
+
+def effective_of_clients(
+    cluster_group: Ints, per_cluster: Floats, failed_in_cluster: Floats, groups: int
+) -> tuple[Floats, Floats]:
+    """Tell the same as `effective_base` from counts: a value per client and group.
+
+    Args:
+        cluster_group: the group of each, as a number below `groups`.
+        per_cluster: its decided handshakes, at least one.
+        failed_in_cluster: those of them that failed.
+        groups: how many groups there are.
+    """
 
     def total(weights: Floats) -> Floats:
-        return np.bincount(cluster_group, weights, minlength=len(groups.index)).astype(np.float64)
+        return np.bincount(cluster_group, weights, minlength=groups).astype(np.float64)
 
-    n, failed, m = total(per_cluster), total(failed_in_cluster), total(np.ones(len(first)))
+    n, failed, m = total(per_cluster), total(failed_in_cluster), total(np.ones(len(cluster_group)))
     with np.errstate(divide="ignore", invalid="ignore"):  # groups without base, and V = 0: settled by the two `where`s
         p = failed / n
         residuals = total(np.square(failed_in_cluster - p[cluster_group] * per_cluster))

@@ -94,7 +94,7 @@ def _order(keys: pd.DataFrame, failed: Ints, rows: Ints) -> Ints:
     """Order groups column by column; within one value of the first column, the next decides."""
     sort_keys: list[NDArray[Any]] = []
     for position, name in enumerate(keys.columns, start=1):
-        rank = _closed_rank(keys[name])
+        rank = closed_rank(keys[name])
         if rank is not None:
             sort_keys.append(rank)
         else:
@@ -104,7 +104,7 @@ def _order(keys: pd.DataFrame, failed: Ints, rows: Ints) -> Ints:
     return np.lexsort(sort_keys[::-1]).astype(np.int64)
 
 
-def _closed_rank(values: "pd.Series[Any]") -> NDArray[np.float64] | None:
+def closed_rank(values: "pd.Series[Any]") -> NDArray[np.float64] | None:
     """Rank values that have an order of their own, NA last; None where they have none."""
     if values.name in VERSION_COLUMNS:
         return np.array([np.inf if pd.isna(name) else version_rank_of_name(name) for name in values], np.float64)

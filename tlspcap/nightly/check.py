@@ -8,6 +8,7 @@ is left alone.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,28 +114,47 @@ def _expiring(night: Store, date: str, limit: float) -> Iterator[Breach]:
 
 
 def regressions(table: pd.DataFrame) -> list[Breach]:
-    """Tell which servers' last night is worse than the nights before let expect."""
-    last_date = table["date"].max()
-    tried: list[tuple[str, str, Verdict, pd.DataFrame]] = []
-    for server, rows in table.sort_values("date", kind="stable").groupby("server", sort=True):
-        if rows["date"].max() != last_date:
-            continue
-        for measure, series in (("failure_ratio", of_failures(rows)), ("p50_ms", of_durations(rows))):
-            if series.last_date == last_date:
-                verdicts = [judge(series, together) for together in TOGETHER]
-                tried += [(str(server), measure, verdict, rows) for verdict in verdicts if verdict is not None]
-    adjusted = holm([verdict.p_value for _, _, verdict, _ in tried]) if tried else np.empty(0)
+    """Tell which servers' last night is worse than the nights before let expect.
+
+    Args:
+        table: nights of some servers (see `nights.summary`).
+    """
+    tried = list(_tried(table))
+    adjusted = holm([verdict.p_value for _, _, verdict in tried]) if tried else np.empty(0)
     found: dict[tuple[str, str], Breach] = {}
-    for (server, measure, verdict, rows), p in zip(tried, adjusted, strict=True):
-        breach = _regressed(server, measure, verdict, rows, float(p)) if p < ALPHA else None
+    for (row, measure, verdict), p in zip(tried, adjusted, strict=True):
+        breach = _regressed(table.loc[row], measure, verdict, float(p)) if p < ALPHA else None
         if breach is not None:
-            found.setdefault((server, measure), breach)
+            found.setdefault((breach.what, measure), breach)
     return list(found.values())
 
 
-def _regressed(server: str, measure: str, verdict: Verdict, rows: pd.DataFrame, p: float) -> Breach | None:
-    """Word a regression, if it is large enough to matter."""
-    last = rows.sort_values("date").iloc[-1]
+def _tried(table: pd.DataFrame) -> Iterator[tuple[Any, str, Verdict]]:
+    """Put each server's last night to the tests: the label of its row, the measure, the verdict."""
+    if table.empty:
+        return
+    rows = table.sort_values(["server", "date"], kind="stable")
+    nights, dates = pd.factorize(rows["date"], sort=True)
+    weekdays = np.asarray(pd.DatetimeIndex(dates).day_of_week, np.int64)[nights]
+    needed = ("failure_ratio", "effective", "p50", "timed")
+    ratio, effective, median, count = (rows[name].to_numpy(np.float64) for name in needed)
+    edges = np.flatnonzero((rows["server"] != rows["server"].shift()).to_numpy())
+    for start, end in zip(edges, [*edges[1:], len(rows)], strict=True):
+        own = slice(start, end)
+        when = weekdays[own], nights[own]
+        measured = {"failure_ratio": of_failures(ratio[own], effective[own], *when),
+                    "p50_ms": of_durations(median[own], count[own], *when)}  # fmt: skip
+        for measure, series in measured.items():
+            if len(series.nights) and series.nights[-1] == len(dates) - 1:
+                for together in TOGETHER:
+                    verdict = judge(series, together)
+                    if verdict is not None:
+                        yield rows.index[end - 1], measure, verdict
+
+
+def _regressed(last: "pd.Series[Any]", measure: str, verdict: Verdict, p: float) -> Breach | None:
+    """Word a regression of a server's last night, if it is large enough to matter."""
+    server = str(last["server"])
     nights = "healthy nights are" if verdict.nights == 1 else f"{verdict.nights} healthy nights in a row are"
     chance = f"{nights} that far off with a chance below {max(p, 1e-6):.2g}, all servers and measures counted"
     if measure == "failure_ratio":

@@ -1,20 +1,32 @@
-"""One row per night and server: what `trend` shows and `check` judges. A store is read a date at a time for it."""
+"""One row per night and server: what `trend` shows and `check` judges.
+
+A store is summed up piece by piece: a piece is some nights' rows of a few columns, of which only counts per client and
+quantiles of durations are kept. All else is worked out from those counts, which are small however many handshakes there
+are.
+"""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from tlspcap.errors import ArgumentError
-from tlspcap.failures import effective_base
-from tlspcap.grouping import group, is_outcome, server
+from tlspcap.failures import effective_of_clients
+from tlspcap.grouping import closed_rank, server
 from tlspcap.nightly.store import Store
-from tlspcap.statistics import wilson
+from tlspcap.statistics import Floats, Ints, wilson
 
-NEEDED = ("outcome", "server_ip", "server_port", "client_ip", "handshake_ms")
-COLUMNS = ("date", "server", "n", "established", "failed", "unknown", "clients", "failure_ratio", "ci_low", "ci_high",
-           "effective", "p50", "p95")  # fmt: skip
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 BY = "server"
+SERVER = ("server_ip", "server_port")
+NEEDED = ("outcome", "client_ip", "handshake_ms")
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}  # of durations; told where at least 1 / (1 - q) were measured
+COUNTS = ["n", "established", "failed"]
+COLUMNS = ("date", BY, *COUNTS, "unknown", "clients", "failure_ratio", "ci_low", "ci_high", "effective", "timed",
+           *QUANTILES)  # fmt: skip
 
 
 def nights(store: Store, by: str = BY, dates: Iterable[str] | None = None) -> pd.DataFrame:
@@ -23,59 +35,141 @@ def nights(store: Store, by: str = BY, dates: Iterable[str] | None = None) -> pd
     Args:
         store: the store, or a slice of it.
         by: a column of handshakes, or "server" for address and port.
-        dates: UTC dates; all of the store's without.
+        dates: UTC dates of the store, of which the first and the last count; all of it without.
 
     Returns:
-        One row per date and value of `by`, with the columns of `night`.
+        The table of `summary`.
     """
-    wanted = store.dates if dates is None else list(dates)
-    columns = [*NEEDED, *([] if by == BY or by in NEEDED else [by])]
-    parts = [night(store.select(since=d, until=d).table("handshakes", columns), d, by) for d in wanted]
+    if dates is not None:
+        wanted = sorted(dates)
+        store = store.select(since=wanted[0], until=wanted[-1])
+    parts = [(per_client(piece, by), durations(piece, by)) for piece in store.pieces({*NEEDED, *columns_of(by)})]
     if not parts:
         return pd.DataFrame(columns=[by if column == BY else column for column in COLUMNS])
-    return pd.concat(parts, ignore_index=True)
+    clients, times = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
+    return summary(clients, times, by)
 
 
-def night(handshakes: pd.DataFrame, date: str, by: str = BY) -> pd.DataFrame:
-    """Summarise one night.
+def columns_of(by: str) -> tuple[str, ...]:
+    """The columns of handshakes that tell the values of `by`."""
+    return SERVER if by == BY else (by,)
+
+
+def summary(clients: pd.DataFrame, times: pd.DataFrame, by: str = BY) -> pd.DataFrame:
+    """Work out each night from counts.
+
+    Args:
+        clients: counts per date, value of `by` and client (see `per_client`).
+        times: quantiles per date and value of `by` (see `durations`).
+        by: the column that both have.
 
     Returns:
-        One row per value of `by`: n, established, failed, unknown and clients (counts), failure_ratio with its 95 %
-        interval (Wilson's), effective (float64: on how many independent handshakes the ratio rests, given that those of
-        one client are alike; see `failures.effective_base`), and p50 and p95 (float64, ms: quantiles of handshake_ms of
-        established handshakes; NaN with fewer than 2 and 20).
+        One row per date and value of `by`: n, established, failed, unknown and clients (counts), failure_ratio with its
+        95 % interval (Wilson's), effective (float64: on how many independent handshakes the ratio rests, given that
+        those of one client are alike; see `failures.effective_base`), timed (how many durations were measured), and
+        p50, p95 and p99 (float64, ms: quantiles of handshake_ms of established handshakes; NaN with fewer than 2, 20
+        and 100). Dates in order, in each of them the most failures first, versions in their order.
 
-    >>> rows = pd.DataFrame({"outcome": ["established", "failed"] * 2, "server_ip": "192.0.2.1", "server_port": 443,
-    ...                      "client_ip": ["10.0.0.1", "10.0.0.2"] * 2, "handshake_ms": 5.0})
-    >>> night(rows, "2026-11-03")[["server", "n", "failed", "p50"]].to_dict("records")
-    [{'server': '192.0.2.1:443', 'n': 4, 'failed': 2, 'p50': 5.0}]
+    Example:
+        >>> clients = pd.DataFrame({"date": "2026-11-03", "server": "192.0.2.1:443", "n": [3, 2], "failed": [0, 2],
+        ...                         "established": [3, 0], "client_ip": ["10.0.0.1", "10.0.0.2"]})
+        >>> times = pd.DataFrame({"date": ["2026-11-03"], "server": ["192.0.2.1:443"], "timed": 3, "p50": 5.0,
+        ...                       "p95": float("nan"), "p99": float("nan")})
+        >>> summary(clients, times)[["server", "n", "failed", "failure_ratio", "p50"]].to_dict("records")
+        [{'server': '192.0.2.1:443', 'n': 5, 'failed': 2, 'failure_ratio': 0.4, 'p50': 5.0}]
     """
-    rows = handshakes.assign(server=server(handshakes)) if by == BY else handshakes
-    groups = group(rows, by)
-    failed, established = is_outcome(rows, "failed"), is_outcome(rows, "established")
-    decided = failed | established
-    n, k, done = groups.count(), groups.count(failed), groups.count(established)
-    base = (k + done).astype(np.float64)
-    ratio = np.divide(k, base, out=np.full(len(base), np.nan), where=base > 0)
+    groups = clients.groupby(["date", by], sort=False, dropna=False)
+    sums = groups[COUNTS].sum()
+    found = sums.reset_index().assign(unknown=(sums["n"] - sums["established"] - sums["failed"]).to_numpy())
+    found["clients"] = groups["client_ip"].nunique().to_numpy()
+    base = (found["failed"] + found["established"]).to_numpy(np.float64)
+    ratio = np.divide(found["failed"].to_numpy(np.float64), base, out=np.full(len(base), np.nan), where=base > 0)
     low, high = wilson(ratio, base)
-    effective, _ = effective_base(groups, rows["client_ip"], failed, decided)
+    effective = _effective(groups.ngroup().to_numpy(np.int64), clients, len(found))
     effective = np.where(np.isnan(effective), base, effective)  # one client: nights differ as much as they differ
-    pairs = pd.DataFrame({"group": groups.codes, "client": rows["client_ip"].to_numpy(object)}).drop_duplicates()
-    times = rows["handshake_ms"].to_numpy(np.float64, na_value=np.nan)
-    usable = established & ~np.isnan(times)
-    grouped = pd.Series(times[usable]).groupby(groups.codes[usable])
-    count = groups.count(usable)
+    found = found.assign(failure_ratio=ratio, ci_low=low, ci_high=high, effective=effective)
+    found = found.merge(times, on=["date", by], how="left").fillna({"timed": 0}).astype({"timed": np.int64})
+    return _ordered(found, by)[[by if column == BY else column for column in COLUMNS]]
 
-    def quantile(q: float, needed: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-        found = grouped.quantile(q).reindex(range(len(n))).to_numpy(np.float64)
-        return np.where(count >= needed, found, np.nan)
 
-    told = {
-        "date": date, by: groups.index.to_numpy(object), "n": n, "established": done, "failed": k,
-        "unknown": n - k - done, "clients": np.bincount(pairs["group"], minlength=len(n)), "failure_ratio": ratio,
-        "ci_low": low, "ci_high": high, "effective": effective, "p50": quantile(0.5, 2), "p95": quantile(0.95, 20),
-    }  # fmt: skip
-    return pd.DataFrame(told)
+def _effective(codes: Ints, clients: pd.DataFrame, groups: int) -> Floats:
+    decided = (clients["failed"] + clients["established"]).to_numpy(np.float64)
+    some = decided > 0
+    failed = clients["failed"].to_numpy(np.float64)
+    return effective_of_clients(codes[some], decided[some], failed[some], groups)[0]
+
+
+def _ordered(found: pd.DataFrame, by: str) -> pd.DataFrame:
+    rank = closed_rank(found[by])
+    if rank is not None:
+        return found.assign(rank=rank).sort_values(["date", "rank"], kind="stable", ignore_index=True)
+    return found.sort_values(["date", "failed", "n", by], ascending=[True, False, False, True], ignore_index=True)
+
+
+# -- pieces of a store ------------------------------------------------------------------------------------------
+
+
+def per_client(piece: "pa.Table", by: str = BY) -> pd.DataFrame:
+    """Count the handshakes of a piece: date, `by`, client_ip, n, established, failed."""
+    return counted(piece, by, "client_ip")
+
+
+def counted(piece: "pa.Table", by: str, *columns: str) -> pd.DataFrame:
+    """Count the handshakes of a piece per date, value of `by` and of some columns: n, established, failed."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    keys = list(dict.fromkeys(["date", *columns_of(by), *columns]))
+    outcomes = {name: compute.fill_null(compute.equal(piece["outcome"], name), False) for name in COUNTS[1:]}
+    table = piece.select(keys)
+    for name, marked in outcomes.items():
+        table = table.append_column(f"is_{name}", marked.cast(pa.int64()))
+    sums = [("is_established", "sum"), ("is_failed", "sum")]
+    found = table.group_by(keys).aggregate([([], "count_all"), *sums]).to_pandas()
+    found = found.rename(columns={"count_all": "n", "is_established_sum": "established", "is_failed_sum": "failed"})
+    return _named(found, by)[list(dict.fromkeys(["date", by, *columns, *COUNTS]))]
+
+
+def durations(piece: "pa.Table", by: str = BY) -> pd.DataFrame:
+    """Tell quantiles of the durations of established handshakes: date, `by`, timed, p50, p95, p99 (ms)."""
+    from pyarrow import compute
+
+    measured = compute.is_valid(piece["handshake_ms"])
+    kept = piece.filter(compute.and_(measured, compute.equal(piece["outcome"], "established")))
+    keys = ["date", *columns_of(by)]
+    codes, found = _coded(kept.select(keys))
+    values = kept["handshake_ms"].to_numpy()
+    order = np.lexsort((values, codes))
+    count = np.bincount(codes, minlength=len(found))
+    first = np.concatenate([[0], np.cumsum(count)[:-1]]).astype(np.int64)
+    told = {name: _quantile(values[order], first, count, q) for name, q in QUANTILES.items()}
+    return _named(found.assign(timed=count, **told), by)[["date", by, "timed", *QUANTILES]]
+
+
+def _quantile(values: Floats, first: Ints, count: Ints, q: float) -> Floats:
+    """The quantile of each stretch of sorted values, between neighbours by their distance; NaN where too few."""
+    place = first + q * np.maximum(count - 1, 0)
+    below = np.floor(place).astype(np.int64)
+    above = np.minimum(below + 1, first + np.maximum(count - 1, 0))
+    enough = count >= round(1 / (1 - q))
+    if not len(values):
+        return np.full(len(count), np.nan)
+    return np.where(enough, values[below] + (place - below) * (values[above] - values[below]), np.nan)
+
+
+def _coded(keys: "pa.Table") -> tuple[Ints, pd.DataFrame]:
+    """Number the distinct rows; give each row's number, and the distinct rows in the order of their numbers."""
+    codes: Ints = np.zeros(len(keys), np.int64)
+    first: Ints = codes[:1]
+    for name in keys.column_names:
+        own = keys[name].combine_chunks().dictionary_encode(null_encoding="encode")
+        numbers = own.indices.to_numpy().astype(np.int64)
+        _, first, codes = np.unique(codes * len(own.dictionary) + numbers, return_index=True, return_inverse=True)
+    return codes, keys.take(first[: len(keys)]).to_pandas()
+
+
+def _named(found: pd.DataFrame, by: str) -> pd.DataFrame:
+    return found.assign(server=server(found)).drop(columns=list(SERVER)) if by == BY else found
 
 
 def last_nights(store: Store, days: int) -> Store:
@@ -87,3 +181,13 @@ def last_nights(store: Store, days: int) -> Store:
         raise ArgumentError(f"days: {days!r} make no sense; give 1 or more")
     dates = store.dates[-days:]
     return store.select(since=dates[0], until=dates[-1]) if dates else store
+
+
+def added(parts: list[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
+    """Put the counts of pieces together, in order of their keys; an empty table where there is none."""
+    kept = [part for part in parts if len(part)]
+    if not kept:
+        return pd.DataFrame(columns=[*keys, *COUNTS])
+    joined: Any = pd.concat(kept, ignore_index=True).groupby(keys, dropna=False, sort=True)
+    result: pd.DataFrame = joined[[name for name in COUNTS if name in kept[0]]].sum().reset_index()
+    return result

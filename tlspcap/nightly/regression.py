@@ -12,12 +12,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 from tlspcap.statistics import Floats, Ints
 
 FEWEST_NIGHTS = 7  # before, to say anything
 WEEKDAYS_FROM = 21  # nights before, from which weekdays have levels of their own
+TINY = 1e-300  # in place of the weight of a level that no night has, by which nothing is divided that counts
 FEWEST = 20  # independent handshakes of a night, to be judged or to count as a night before
 
 
@@ -27,17 +28,12 @@ class Series:
 
     values: Floats  # on the scale on which they vary evenly
     variances: Floats  # of chance within each night
-    dates: "pd.Series[str]"
+    weekdays: Ints  # of each night, from 0
+    nights: Ints  # the number of each night among those of the table
 
-    @property
-    def last_date(self) -> str | None:
-        """The date of the last night that can be judged."""
-        return str(self.dates.iloc[-1]) if len(self.dates) else None
-
-    @property
-    def weekdays(self) -> Ints:
-        """Of each night, from 0."""
-        return np.asarray(pd.to_datetime(self.dates).dt.day_of_week, np.int64)
+    def kept(self, some: NDArray[np.bool_]) -> "Series":
+        """The nights that can be judged."""
+        return Series(self.values[some], self.variances[some], self.weekdays[some], self.nights[some])
 
 
 @dataclass(frozen=True)
@@ -49,19 +45,18 @@ class Verdict:
     nights: int  # that were taken together
 
 
-def of_failures(nights: pd.DataFrame) -> Series:
+def of_failures(ratio: Floats, effective: Floats, weekdays: Ints, nights: Ints) -> Series:
     """The failure ratio of nights, on the arcsine scale, where its variance depends on the base alone."""
-    kept = nights[nights["effective"] >= FEWEST]
-    effective, ratio = kept["effective"].to_numpy(np.float64), kept["failure_ratio"].to_numpy(np.float64)
-    values = np.arcsin(np.sqrt((ratio * effective + 0.375) / (effective + 0.75)))  # F. J. Anscombe, Biometrika 35, 1948
-    return Series(values, 1 / (4 * effective + 2), kept["date"])
+    with np.errstate(invalid="ignore"):  # nights in which nothing was decided are not kept
+        values = np.arcsin(np.sqrt((ratio * effective + 0.375) / (effective + 0.75)))  # F. J. Anscombe, Biometrika 1948
+    return Series(values, 1 / (4 * effective + 2), weekdays, nights).kept(effective >= FEWEST)
 
 
-def of_durations(nights: pd.DataFrame) -> Series:
+def of_durations(median: Floats, count: Ints, weekdays: Ints, nights: Ints) -> Series:
     """The median duration of nights, as a logarithm."""
-    kept = nights[(nights["established"] >= FEWEST) & (nights["p50"] > 0)]
-    values = np.log(kept["p50"].to_numpy(np.float64))
-    return Series(values, np.full(len(values), 1e-6), kept["date"])
+    some = (count >= FEWEST) & (median > 0)
+    values = np.log(median, out=np.zeros(len(median)), where=some)
+    return Series(values, np.full(len(values), 1e-6), weekdays, nights).kept(some)
 
 
 def judge(series: Series, nights: int = 1) -> Verdict | None:
@@ -69,34 +64,34 @@ def judge(series: Series, nights: int = 1) -> Verdict | None:
     y, v = series.values[:-nights], series.variances[:-nights]
     if len(y) < FEWEST_NIGHTS:
         return None
-    design = _design(series.weekdays, len(y))
-    x, x0 = design[: len(y)], design[len(y) :].mean(axis=0)
-    spread = _between(x, y, v)
+    levels = _levels(series.weekdays, len(y))
+    before, count = levels[: len(y)], int(levels.max()) + 1
+    asked = np.bincount(levels[len(y) :], minlength=count) / nights  # how much each level weighs in the last nights
+    spread = _between(before, count, y, v)
     weights = 1 / (v + spread)
-    covariance = np.linalg.pinv(x.T * weights @ x)
-    expected = float(x0 @ covariance @ (x.T * weights @ y))
-    chance = float(series.variances[-nights:].mean() + spread) / nights
-    t = (float(series.values[-nights:].mean()) - expected) / math.sqrt(chance + float(x0 @ covariance @ x0))
-    return Verdict(expected, student_t_above(t, len(y) - x.shape[1]), nights)
+    total = np.maximum(np.bincount(before, weights, count), TINY)
+    expected = float(asked @ (np.bincount(before, weights * y, count) / total))
+    chance = float(series.variances[-nights:].mean() + spread) / nights + float(np.square(asked) @ (1 / total))
+    t = (float(series.values[-nights:].mean()) - expected) / math.sqrt(chance)
+    return Verdict(expected, student_t_above(t, len(y) - len(np.unique(before))), nights)
 
 
-def _design(weekdays: Ints, before: int) -> Floats:
-    """A column for each weekday that the nights before show at least three times; else one level for all."""
+def _levels(weekdays: Ints, before: int) -> Ints:
+    """Give each night its level: its weekday's, if the nights before show each at least three times; else all one."""
     seen = np.bincount(weekdays[:before], minlength=7)
     if before < WEEKDAYS_FROM or seen[np.unique(weekdays)].min() < 3:
-        return np.ones((len(weekdays), 1))
-    days = np.unique(weekdays)
-    return np.asarray(weekdays[:, None] == days[None, :], np.float64)
+        return np.zeros(len(weekdays), np.int64)
+    return weekdays
 
 
-def _between(x: Floats, y: Floats, v: Floats) -> float:
-    """The variance between nights: what their deviations exceed chance by (method of moments)."""
+def _between(levels: Ints, count: int, y: Floats, v: Floats) -> float:
+    """The variance between nights: what their deviations from their levels exceed chance by (method of moments)."""
     weights = 1 / v
-    covariance = np.linalg.pinv(x.T * weights @ x)
-    residuals = y - x @ (covariance @ (x.T * weights @ y))
-    excess = float(weights @ np.square(residuals)) - (len(y) - x.shape[1])
-    scale = float(weights.sum() - np.trace(covariance @ (x.T * np.square(weights) @ x)))
-    return max(0.0, float(excess) / float(scale))
+    total = np.maximum(np.bincount(levels, weights, count), TINY)
+    residuals = y - (np.bincount(levels, weights * y, count) / total)[levels]
+    excess = float(weights @ np.square(residuals)) - (len(y) - len(np.unique(levels)))
+    scale = float(weights.sum() - (np.bincount(levels, np.square(weights), count) / total).sum())
+    return max(0.0, excess / scale)
 
 
 def student_t_above(t: float, degrees: int) -> float:

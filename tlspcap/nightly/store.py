@@ -4,10 +4,11 @@ What is asked for is pushed down to Parquet: other dates' folders are not opened
 columns that matter are read. Nothing here writes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import ip_address
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,10 @@ from tlspcap.nightly.layout import CAPTURES, STORED, check_version, stored
 from tlspcap.tables import together
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyarrow import dataset
 
+PIECE = 64 << 20  # bytes of files, all their columns, that are read at once to sum them up
 CHAINS = ("chain_sha256", "client_certificate_sha256")
 KEYS = ("id", *CHAINS, "time", "frame")
 
@@ -157,6 +160,22 @@ class Store:
             return self._certificates()[wanted]
         return self._of_handshakes(name, wanted)
 
+    def pieces(self, columns: Iterable[str], table: str = "handshakes") -> Iterator["pa.Table"]:
+        """Read some columns of handshakes or alerts, whole dates at a time, in no order, for what sums them up.
+
+        Returns:
+            Arrow tables with these columns and `date`, of as many dates as take PIECE bytes on disk, at least one.
+            What narrows handshakes narrows no alerts here: the caller joins them by `id`.
+        """
+        from pyarrow import dataset, schema, string
+
+        wanted, narrowed = self._columns(table, columns), self._rows() if table == "handshakes" else None
+        dates = dataset.partitioning(schema([("date", string())]), flavor="hive")
+        types = layout.arrow_schema(table).append(dates.schema.field("date"))
+        for files in _portions(self._files(table)):
+            found = dataset.dataset(files, schema=types, format="parquet", partitioning=dates)
+            yield found.to_table(columns=["date", *wanted], filter=narrowed)
+
     def _columns(self, name: str, columns: Iterable[str] | None) -> list[str]:
         if name not in STORED:
             raise ArgumentError(f"the store has no table {name!r}; there are {', '.join(STORED)}")
@@ -225,6 +244,21 @@ def _opened(name: str, files: list[str]) -> "dataset.Dataset":
     if not files:
         return dataset.dataset(columns.empty_table())
     return dataset.dataset(files, schema=columns, format="parquet")
+
+
+def _portions(files: list[str]) -> Iterator[list[str]]:
+    """Put files of neighbouring dates together; those of one date stay together."""
+    portion: list[str] = []
+    size = 0
+    for _, group in groupby(files, lambda file: Path(file).parent.name):
+        night = list(group)
+        more = sum(Path(file).stat().st_size for file in night)
+        if portion and size + more > PIECE:
+            yield portion
+            portion, size = [], 0
+        portion, size = portion + night, size + more
+    if portion:
+        yield portion
 
 
 def run_of(file: Path) -> str:

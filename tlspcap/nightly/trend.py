@@ -1,75 +1,170 @@
-"""The nights of a store side by side, as DataFrames."""
+"""The nights of a store side by side, as DataFrames: one pass over the store, of which only counts are kept."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from tlspcap.grouping import server
-from tlspcap.nightly.nights import BY, nights
+from tlspcap.nightly.nights import (
+    BY,
+    COLUMNS,
+    NEEDED,
+    SERVER,
+    added,
+    columns_of,
+    counted,
+    durations,
+    per_client,
+    summary,
+)
 from tlspcap.nightly.store import Store
+from tlspcap.schema import DATE
 
-OLD = ("SSL 2.0", "SSL 3.0", "TLS 1.0")
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OLD = ("SSL 2.0", "SSL 3.0", "TLS 1.0", "TLS 1.1")  # deprecated by RFC 8996 and those before it
+CERTIFICATE = ["sha256", "subject", "not_after"]
+COUNTED = {"versions": ("version",), "ciphers": ("version", "cipher")}
+LEAF = "certificate_sha256"
+ALERTS = ["id", "sender", "description"]
+ALERT = ["date", BY, *ALERTS[1:]]
+OLD_CLIENT = ["client_ip", "offered_version_max"]
 
 
-def trend(store: Store, by: str = BY) -> dict[str, pd.DataFrame]:
+def tables(store: Store, by: str = BY) -> dict[str, pd.DataFrame]:
     """Put the nights of a store, or of a slice of it, side by side.
 
+    Args:
+        store: the store, or what `select` left of it.
+        by: a column of handshakes, or "server" for address and port.
+
     Returns:
-        nights: a row per date and value of `by` (see `nights.nights`); versions: handshakes per date and version;
-        alerts: per date, sender and description; old_clients: clients that offer at most TLS 1.0, with the dates and
-        counts they did so, newest first; certificates: server leaves of the last night, by days left.
+        nights: a row per date and value of `by` (see `nights.summary`); versions and ciphers: n, established and failed
+        per date, value of `by`, and version, or version and cipher; alerts: n per date, server, sender and description;
+        old_clients: clients that offer at most TLS 1.1, the newest first (see `old_clients`); certificates: server
+        leaves of the last night, by days left (see `certificates`).
     """
+    names = ("clients", "durations", *COUNTED, "old", "leaves", "alerts")
+    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in names}
     dates = store.dates
+    wanted = {*NEEDED, *columns_of(by), *SERVER, "id", "version", "cipher", "offered_version_max", LEAF}
+    for piece in store.pieces(wanted):
+        parts["clients"].append(per_client(piece, by))
+        parts["durations"].append(durations(piece, by))
+        for name, columns in COUNTED.items():
+            parts[name].append(counted(piece, by, *columns))
+        parts["old"].append(counted(_old(piece), BY, *OLD_CLIENT))
+        parts["leaves"].append(counted(_of(piece, dates[-1]), BY, LEAF))
+        parts["alerts"].append(_alerts(store, piece))
+    told = {name: added(parts[name], list(dict.fromkeys(["date", by, *columns]))) for name, columns in COUNTED.items()}
     return {
-        "nights": nights(store, by),
-        "versions": _counted(store, "handshakes", ["version"]),
-        "alerts": _counted(store, "alerts", ["sender", "description"]),
-        "old_clients": old_clients(store),
-        "certificates": certificates(store.select(since=dates[-1]), dates[-1]) if dates else pd.DataFrame(),
+        "nights": _nights(parts["clients"], parts["durations"], by),
+        **told,
+        "alerts": added(parts["alerts"], ALERT),
+        "old_clients": old_clients(added(parts["old"], ["date", BY, *OLD_CLIENT])),
+        "certificates": certificates(store, added(parts["leaves"], ["date", BY, LEAF])),
     }
 
 
-def _counted(store: Store, table: str, columns: list[str]) -> pd.DataFrame:
-    parts = []
-    for date in store.dates:
-        rows = store.select(since=date, until=date).table(table, columns)
-        counts = rows.groupby(columns, observed=True, dropna=False).size().rename("n").reset_index()
-        parts.append(counts.assign(date=date)[["date", *columns, "n"]])
-    empty = pd.DataFrame(columns=["date", *columns, "n"])
-    return pd.concat([part for part in parts if len(part)] or [empty], ignore_index=True)
+def _nights(clients: list[pd.DataFrame], times: list[pd.DataFrame], by: str) -> pd.DataFrame:
+    if not clients:
+        return pd.DataFrame(columns=[by if column == BY else column for column in COLUMNS])
+    return summary(pd.concat(clients, ignore_index=True), pd.concat(times, ignore_index=True), by)
 
 
-def old_clients(store: Store) -> pd.DataFrame:
-    """Clients that offer at most TLS 1.0: address, first and last date, handshakes, newest first."""
-    parts = []
-    for date in store.dates:
-        rows = store.select(since=date, until=date).table("handshakes", ["client_ip", "offered_version_max"])
-        old = rows[rows["offered_version_max"].isin(OLD)]
-        parts.append(old.groupby("client_ip").size().rename("n").reset_index().assign(date=date))
-    if not any(len(part) for part in parts):
-        return pd.DataFrame(columns=["client_ip", "first", "last", "n"])
-    joined = pd.concat([part for part in parts if len(part)])
-    found = joined.groupby("client_ip").agg(first=("date", "min"), last=("date", "max"), n=("n", "sum")).reset_index()
-    return found.sort_values(["first", "client_ip"], ascending=[False, True], ignore_index=True)
+def _old(piece: "pa.Table") -> "pa.Table":
+    import pyarrow as pa
+    from pyarrow import compute
+
+    return piece.filter(compute.is_in(piece["offered_version_max"], value_set=pa.array(OLD)))
 
 
-def certificates(store: Store, date: str) -> pd.DataFrame:
-    """Server leaves, those that expire first before the others.
+def _of(piece: "pa.Table", date: str) -> "pa.Table":
+    from pyarrow import compute
+
+    return piece.filter(compute.equal(piece["date"], date))
+
+
+def _alerts(store: Store, handshakes: "pa.Table") -> pd.DataFrame:
+    """Count the alerts of some whole dates' handshakes, which alerts name by `id` alone.
+
+    An alert lies in the folder of its own date: that of its handshake or, across midnight, the one after.
+    """
+    from pyarrow import compute
+
+    if not len(handshakes):
+        return pd.DataFrame(columns=[*ALERT, "n"])
+    span = compute.min_max(handshakes["date"]).as_py()
+    after = str((pd.Timestamp(span["max"]) + pd.Timedelta(days=1)).date())
+    found = []
+    for alerts in store.select(since=span["min"], until=min(after, store.until or after)).pieces(ALERTS, "alerts"):
+        place = compute.index_in(alerts["id"], value_set=handshakes["id"].combine_chunks())
+        known, own = alerts.filter(compute.is_valid(place)), handshakes.select(SERVER).take(compute.drop_null(place))
+        for column in SERVER:
+            known = known.append_column(column, own[column])
+        keys = ["date", *SERVER, *ALERTS[1:]]
+        sizes = known.group_by(keys).aggregate([([], "count_all")]).to_pandas().rename(columns={"count_all": "n"})
+        found.append(sizes.assign(server=server(sizes)))
+    return added(found, ALERT)
+
+
+def old_clients(counts: pd.DataFrame) -> pd.DataFrame:
+    """Clients that offer at most TLS 1.1.
+
+    Args:
+        counts: n, established and failed per date, server, client_ip and offered_version_max.
 
     Returns:
-        One row per leaf: sha256, subject, not_after, days_left (float64, counted from the end of the date), servers.
+        One row per client and highest version offered: first and last (dates), n, established and failed, servers (the
+        first few by name). Those that came last stand first.
     """
-    rows = store.table("handshakes", ["certificate_sha256", "server_ip", "server_port"])
-    shown = rows.assign(server=server(rows)).dropna(subset=["certificate_sha256"])
-    servers = shown.groupby("certificate_sha256")["server"].agg(_names).rename("servers")
-    known = Store(store.path).certificates
-    leaves = known[(known["role"] == "server") & known["not_after"].notna()].set_index("sha256")
-    found = leaves[["subject", "not_after"]].join(servers, how="inner").rename_axis("sha256").reset_index()
-    end = pd.Timestamp(date, tz="UTC") + pd.Timedelta(days=1)
+    groups: Any = counts.groupby(OLD_CLIENT, sort=True)
+    found = groups.agg(first=("date", "min"), last=("date", "max"), n=("n", "sum"), failed=("failed", "sum"),
+                       established=("established", "sum"), servers=(BY, _names)).reset_index()  # fmt: skip
+    ordered: pd.DataFrame = found.sort_values(["first", "n"], ascending=False, kind="stable", ignore_index=True)
+    return ordered
+
+
+def certificates(store: Store, counts: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Server leaves of the last night of a store, those that expire first before the others.
+
+    Args:
+        store: the store, or a slice of it.
+        counts: of the last night, n per server and certificate_sha256; read from the store without.
+
+    Returns:
+        One row per leaf: sha256, subject, not_after, days_left (float64, counted from the end of the last night, so
+        that the same night gives the same number whenever it is looked at), servers (the first few by name).
+    """
+    dates = store.dates
+    if not dates:
+        return pd.DataFrame(columns=[*CERTIFICATE, "days_left", "servers"])
+    if counts is None:
+        night = store.select(since=dates[-1], until=dates[-1])
+        wanted = {"outcome", *SERVER, LEAF}
+        counts = added([counted(piece, BY, LEAF) for piece in night.pieces(wanted)], ["date", BY, LEAF])
+    servers = counts.dropna(subset=[LEAF]).groupby(LEAF)[BY].agg(_names).rename("servers")
+    found = _leaves(store, dates[-1], list(servers.index)).join(servers, how="inner", on="sha256")
+    end = pd.Timestamp(dates[-1], tz="UTC") + pd.Timedelta(days=1)
     days = (found["not_after"] - end.as_unit("us")).dt.total_seconds() / 86_400
-    return found.assign(days_left=days)[["sha256", "subject", "not_after", "days_left", "servers"]].sort_values(
-        "days_left", ignore_index=True
+    return found.assign(days_left=days)[[*CERTIFICATE, "days_left", "servers"]].sort_values(
+        ["days_left", "sha256"], ignore_index=True
     )
+
+
+def _leaves(store: Store, date: str, wanted: list[str]) -> pd.DataFrame:
+    """Find certificates by their hash: in the rows of about that night, and where one is not there, in all."""
+    near = str((pd.Timestamp(date) - pd.Timedelta(days=2)).date())
+    found = pd.DataFrame(columns=CERTIFICATE)
+    for since in (near, None):
+        pieces = Store(store.path, since=since).pieces([*CERTIFICATE, "role"], "certificates")
+        rows = pd.concat([piece.to_pandas() for piece in pieces] or [found.assign(role="")])
+        found = rows[(rows["role"] == "server") & rows["not_after"].notna() & rows["sha256"].isin(wanted)]
+        found = found.drop_duplicates("sha256")[CERTIFICATE]
+        if len(found) == len(wanted):
+            break
+    return found.astype({"not_after": DATE})
 
 
 def _names(cells: "pd.Series[Any]") -> str:
