@@ -1,7 +1,6 @@
 """The `check` command: a gate for cron over the last night of a store."""
 
 import argparse
-import os
 
 from tlspcap.commands import shared
 
@@ -21,6 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-handshakes", type=int, default=20, metavar="N", help="of a server, to judge it "
                         "(%(default)s)")  # fmt: skip
     parser.add_argument("--regression", action="store_true", help="compare with the four weeks before")
+    parser.add_argument("--max-age-days", type=float, metavar="N", help="since the last night ended: finds that "
+                        "captures or batch stopped")  # fmt: skip
     parser.add_argument("--prometheus", metavar="FILE", help="write the night for the textfile collector")
 
 
@@ -28,19 +29,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; return the exit code: 1 where a limit was not kept."""
     import tlspcap
     from tlspcap.escape import encodable, printable
-    from tlspcap.nightly.check import Limits, check, prometheus
+    from tlspcap.nightly import prometheus
+    from tlspcap.nightly.check import Limits, check
     from tlspcap.nightly.nights import nights
 
     store = tlspcap.open_store(arguments.store).select(server=arguments.server, until=arguments.date)
     limits = Limits(arguments.max_failure_ratio, arguments.max_p95_ms, arguments.min_certificate_days,
-                    arguments.min_handshakes, arguments.regression)  # fmt: skip
+                    arguments.min_handshakes, arguments.regression, arguments.max_age_days)  # fmt: skip
     breaches = check(store, limits, arguments.date)
     for breach in breaches:
         shared.say(encodable(printable(breach.sentence), shared.encoding()) + "\n")
     if arguments.prometheus:
-        text = prometheus(nights(store, dates=store.dates[-1:]), breaches)
-        waiting = f"{arguments.prometheus}.{os.getpid()}"  # the collector must never see half a file
-        with open(waiting, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(waiting, arguments.prometheus)
+        date = store.dates[-1]
+        prometheus.write(arguments.prometheus, prometheus.text(nights(store, dates=[date]), date, breaches))
     return GATE_FAILED if breaches else shared.DONE

@@ -6,6 +6,7 @@ is left alone.
 """
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ TOGETHER = (1, 3)  # last nights that are compared as one: a jump shows at once,
 SMALLEST_RISE = 1.25  # times what was expected; less is not worth waking anyone
 SMALLEST_RATIO = 0.005  # rise of a failure ratio
 SMALLEST_MS = 2.0  # rise of a median duration
+DAY = 86_400  # seconds
+MEASURES = ("age_days", "failure_ratio", "p95_ms", "certificate_days", "failure_ratio_regression", "p50_ms_regression")
 
 
 @dataclass(frozen=True)
@@ -36,40 +39,65 @@ class Limits:
     min_certificate_days: float | None = None  # that a server's leaf is still valid
     min_handshakes: int = 20  # of a server, for its ratio to be judged
     regression: bool = False  # compare with the nights before
+    max_age_days: float | None = None  # of the last night, from its end to now
 
 
 @dataclass(frozen=True)
 class Breach:
     """One limit that was not kept, or one measure that got worse."""
 
-    measure: str  # failure_ratio, p95_ms, certificate_days, failure_ratio_regression, p50_ms_regression
+    measure: str  # one of MEASURES
     what: str  # the server, or the certificate
     value: float
     limit: float  # or what was expected
     sentence: str
 
 
-def check(store: Store, limits: Limits, date: str | None = None) -> list[Breach]:
+def check(store: Store, limits: Limits, date: str | None = None, now: float | None = None) -> list[Breach]:
     """Judge one night of a store.
 
     Args:
         store: the store, or a slice of it.
         limits: what to look for.
         date: the night, as a UTC date; the last one without.
+        now: seconds since 1970 at which the night's age counts; the present without.
+
+    Returns:
+        What was not kept, each with a sentence: absolute limits first, then regressions, then certificates.
 
     Raises:
         ArgumentError: the store has no such night.
+
+    Example:
+        >>> from tlspcap.nightly.store import open_store
+        >>> check(open_store("sample_captures"), Limits(max_failure_ratio=0.05))
+        Traceback (most recent call last):
+        tlspcap.errors.StoreError: sample_captures: no store (captures.parquet is missing); `tlspcap batch` makes one
     """
     dates = [one for one in store.dates if date is None or one <= date]
     if not dates or (date is not None and dates[-1] != date):
         raise ArgumentError(f"{store.path}: no handshakes of {date or 'any night'} in the store")
     if not limits.regression:
         dates = dates[-1:]
-    found = check_nights(nights(store, dates=dates[-NIGHTS - 1 :]), limits)
+    found = [*_stale(dates[-1], limits.max_age_days, time.time() if now is None else now)]
+    found += check_nights(nights(store, dates=dates[-NIGHTS - 1 :]), limits)
     if limits.min_certificate_days is not None:
         night = store.select(since=dates[-1], until=dates[-1])
         found += list(_expiring(night, dates[-1], limits.min_certificate_days))
     return found
+
+
+def _stale(date: str, limit: float | None, now: float) -> Iterator[Breach]:
+    age = (now - night_end(date)) / DAY
+    if limit is not None and age > limit:
+        yield Breach("age_days", date, age, limit,
+                     f"the last night in the store is {date}, which ended {age:,.1f} days ago; {limit:,g} are allowed: "
+                     "was there a capture, and did batch run?")  # fmt: skip
+
+
+def night_end(date: str) -> float:
+    """When a night, which is a UTC date, is over: seconds since 1970."""
+    return pd.Timestamp(date, tz="UTC").timestamp() + DAY
 
 
 def check_nights(table: pd.DataFrame, limits: Limits) -> list[Breach]:
@@ -105,7 +133,7 @@ def _slow(last: pd.DataFrame, limits: Limits) -> Iterator[Breach]:
 def _expiring(night: Store, date: str, limit: float) -> Iterator[Breach]:
     from tlspcap.nightly.trend import certificates
 
-    for row in certificates(night, date).to_dict("records"):
+    for row in certificates(night).to_dict("records"):
         if row["days_left"] < limit:
             state = "expired" if row["days_left"] < 0 else "expires"
             yield Breach("certificate_days", row["sha256"], row["days_left"], limit,
@@ -175,26 +203,3 @@ def _regressed(last: "pd.Series[Any]", measure: str, verdict: Verdict, p: float)
 
 def _percent(ratio: float) -> str:
     return f"{100 * ratio:.2g} %" if ratio < 0.1 else f"{100 * ratio:.0f} %"
-
-
-def prometheus(table: pd.DataFrame, breaches: list[Breach]) -> str:
-    """The last night as text for the Prometheus node exporter's textfile collector."""
-    last = table[table["date"] == table["date"].max()]
-    lines = []
-    for name, column, meaning in (
-        ("tlspcap_handshakes", "n", "TLS handshakes of the last night"),
-        ("tlspcap_handshakes_failed", "failed", "failed ones of them"),
-        ("tlspcap_handshakes_established", "established", "established ones of them"),
-        ("tlspcap_failure_ratio", "failure_ratio", "failed by failed and established"),
-        ("tlspcap_handshake_p50_ms", "p50", "median duration of established handshakes, in ms"),
-    ):
-        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
-        rows = last[last[column].notna()]
-        lines += [f'{name}{{server="{_label(row["server"])}"}} {row[column]:g}' for row in rows.to_dict("records")]
-    lines += ["# HELP tlspcap_breaches limits not kept by the last night", "# TYPE tlspcap_breaches gauge"]
-    lines.append(f"tlspcap_breaches {len(breaches)}")
-    return "\n".join(lines) + "\n"
-
-
-def _label(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -5,7 +5,7 @@ quantiles of durations are kept. All else is worked out from those counts, which
 are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,8 +46,8 @@ def nights(store: Store, by: str = BY, dates: Iterable[str] | None = None) -> pd
     parts = [(per_client(piece, by), durations(piece, by)) for piece in store.pieces({*NEEDED, *columns_of(by)})]
     if not parts:
         return pd.DataFrame(columns=[by if column == BY else column for column in COLUMNS])
-    clients, times = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
-    return summary(clients, times, by)
+    clients, times = zip(*parts, strict=True)
+    return summary(joined(clients, by), joined(times, by), by)
 
 
 def columns_of(by: str) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ def summary(clients: pd.DataFrame, times: pd.DataFrame, by: str = BY) -> pd.Data
     base = (found["failed"] + found["established"]).to_numpy(np.float64)
     ratio = np.divide(found["failed"].to_numpy(np.float64), base, out=np.full(len(base), np.nan), where=base > 0)
     low, high = wilson(ratio, base)
-    effective = _effective(groups.ngroup().to_numpy(np.int64), clients, len(found))
+    effective = _effective(np.asarray(groups.ngroup(), np.int64), clients, len(found))
     effective = np.where(np.isnan(effective), base, effective)  # one client: nights differ as much as they differ
     found = found.assign(failure_ratio=ratio, ci_low=low, ci_high=high, effective=effective)
     found = found.merge(times, on=["date", by], how="left").fillna({"timed": 0}).astype({"timed": np.int64})
@@ -110,12 +110,12 @@ def _ordered(found: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def per_client(piece: "pa.Table", by: str = BY) -> pd.DataFrame:
-    """Count the handshakes of a piece: date, `by`, client_ip, n, established, failed."""
+    """Count the handshakes of a piece: date, columns of `by`, client_ip, n, established, failed."""
     return counted(piece, by, "client_ip")
 
 
 def counted(piece: "pa.Table", by: str, *columns: str) -> pd.DataFrame:
-    """Count the handshakes of a piece per date, value of `by` and of some columns: n, established, failed."""
+    """Count the handshakes of a piece per date, columns of `by`, and some more: n, established, failed."""
     import pyarrow as pa
     from pyarrow import compute
 
@@ -126,12 +126,12 @@ def counted(piece: "pa.Table", by: str, *columns: str) -> pd.DataFrame:
         table = table.append_column(f"is_{name}", marked.cast(pa.int64()))
     sums = [("is_established", "sum"), ("is_failed", "sum")]
     found = table.group_by(keys).aggregate([([], "count_all"), *sums]).to_pandas()
-    found = found.rename(columns={"count_all": "n", "is_established_sum": "established", "is_failed_sum": "failed"})
-    return _named(found, by)[list(dict.fromkeys(["date", by, *columns, *COUNTS]))]
+    names = {"count_all": "n", "is_established_sum": "established", "is_failed_sum": "failed"}
+    return pd.DataFrame(found.rename(columns=names))
 
 
 def durations(piece: "pa.Table", by: str = BY) -> pd.DataFrame:
-    """Tell quantiles of the durations of established handshakes: date, `by`, timed, p50, p95, p99 (ms)."""
+    """Tell quantiles of the durations of established handshakes: date, columns of `by`, timed, p50, p95, p99 (ms)."""
     from pyarrow import compute
 
     measured = compute.is_valid(piece["handshake_ms"])
@@ -143,7 +143,7 @@ def durations(piece: "pa.Table", by: str = BY) -> pd.DataFrame:
     count = np.bincount(codes, minlength=len(found))
     first = np.concatenate([[0], np.cumsum(count)[:-1]]).astype(np.int64)
     told = {name: _quantile(values[order], first, count, q) for name, q in QUANTILES.items()}
-    return _named(found.assign(timed=count, **told), by)[["date", by, "timed", *QUANTILES]]
+    return found.assign(timed=count, **told)
 
 
 def _quantile(values: Floats, first: Ints, count: Ints, q: float) -> Floats:
@@ -168,10 +168,6 @@ def _coded(keys: "pa.Table") -> tuple[Ints, pd.DataFrame]:
     return codes, keys.take(first[: len(keys)]).to_pandas()
 
 
-def _named(found: pd.DataFrame, by: str) -> pd.DataFrame:
-    return found.assign(server=server(found)).drop(columns=list(SERVER)) if by == BY else found
-
-
 def last_nights(store: Store, days: int) -> Store:
     """Narrow a store to its last so many dates.
 
@@ -183,11 +179,19 @@ def last_nights(store: Store, days: int) -> Store:
     return store.select(since=dates[0], until=dates[-1]) if dates else store
 
 
-def added(parts: list[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
-    """Put the counts of pieces together, in order of their keys; an empty table where there is none."""
-    kept = [part for part in parts if len(part)]
-    if not kept:
+def joined(parts: Sequence[pd.DataFrame], by: str = BY) -> pd.DataFrame:
+    """Put the tables of pieces together, servers by their names."""
+    found = pd.concat(parts, ignore_index=True)
+    if by != BY:
+        return found
+    names = found[list(SERVER)].drop_duplicates()
+    return found.merge(names.assign(server=server(names)), on=list(SERVER), how="left").drop(columns=list(SERVER))
+
+
+def added(parts: Sequence[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
+    """Add up counts, in order of their keys; `server` among these is the name of the server."""
+    if not parts:
         return pd.DataFrame(columns=[*keys, *COUNTS])
-    joined: Any = pd.concat(kept, ignore_index=True).groupby(keys, dropna=False, sort=True)
-    result: pd.DataFrame = joined[[name for name in COUNTS if name in kept[0]]].sum().reset_index()
+    groups: Any = joined(parts, BY if BY in keys else "").groupby(keys, dropna=False, sort=True)
+    result: pd.DataFrame = groups[COUNTS].sum().reset_index()
     return result

@@ -4,16 +4,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tlspcap.grouping import server
 from tlspcap.nightly.nights import (
     BY,
     COLUMNS,
+    COUNTS,
     NEEDED,
     SERVER,
     added,
     columns_of,
     counted,
     durations,
+    joined,
     per_client,
     summary,
 )
@@ -27,8 +28,7 @@ OLD = ("SSL 2.0", "SSL 3.0", "TLS 1.0", "TLS 1.1")  # deprecated by RFC 8996 and
 CERTIFICATE = ["sha256", "subject", "not_after"]
 COUNTED = {"versions": ("version",), "ciphers": ("version", "cipher")}
 LEAF = "certificate_sha256"
-ALERTS = ["id", "sender", "description"]
-ALERT = ["date", BY, *ALERTS[1:]]
+ALERT = ["date", BY, "sender", "description"]
 OLD_CLIENT = ["client_ip", "offered_version_max"]
 
 
@@ -40,37 +40,39 @@ def tables(store: Store, by: str = BY) -> dict[str, pd.DataFrame]:
         by: a column of handshakes, or "server" for address and port.
 
     Returns:
-        nights: a row per date and value of `by` (see `nights.summary`); versions and ciphers: n, established and failed
-        per date, value of `by`, and version, or version and cipher; alerts: n per date, server, sender and description;
-        old_clients: clients that offer at most TLS 1.1, the newest first (see `old_clients`); certificates: server
-        leaves of the last night, by days left (see `certificates`).
+        nights: a row per date and value of `by` (see `nights.summary`).
+        versions, ciphers: n, established and failed per date, value of `by`, and version, or version and cipher.
+        alerts: per date, server, sender and description how many handshakes an alert ended.
+        old_clients: clients that offer at most TLS 1.1, the newest first (see `old_clients`).
+        certificates: server leaves of the last night, by days left (see `certificates`).
     """
-    names = ("clients", "durations", *COUNTED, "old", "leaves", "alerts")
+    names = ("clients", "durations", "ciphers", "old", "alerts")
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in names}
-    dates = store.dates
-    wanted = {*NEEDED, *columns_of(by), *SERVER, "id", "version", "cipher", "offered_version_max", LEAF}
+    wanted = {*NEEDED, *columns_of(by), *SERVER, "version", "cipher", "offered_version_max", "failure_side", "alert"}
     for piece in store.pieces(wanted):
         parts["clients"].append(per_client(piece, by))
         parts["durations"].append(durations(piece, by))
-        for name, columns in COUNTED.items():
-            parts[name].append(counted(piece, by, *columns))
+        parts["ciphers"].append(counted(piece, by, "version", "cipher"))
         parts["old"].append(counted(_old(piece), BY, *OLD_CLIENT))
-        parts["leaves"].append(counted(_of(piece, dates[-1]), BY, LEAF))
-        parts["alerts"].append(_alerts(store, piece))
-    told = {name: added(parts[name], list(dict.fromkeys(["date", by, *columns]))) for name, columns in COUNTED.items()}
+        parts["alerts"].append(_alerts(piece))
+    told = {name: added(parts["ciphers"], _distinct("date", by, *columns)) for name, columns in COUNTED.items()}
     return {
         "nights": _nights(parts["clients"], parts["durations"], by),
         **told,
-        "alerts": added(parts["alerts"], ALERT),
+        "alerts": added(parts["alerts"], ALERT).drop(columns=COUNTS[1:]),
         "old_clients": old_clients(added(parts["old"], ["date", BY, *OLD_CLIENT])),
-        "certificates": certificates(store, added(parts["leaves"], ["date", BY, LEAF])),
+        "certificates": certificates(store),
     }
+
+
+def _distinct(*names: str) -> list[str]:
+    return list(dict.fromkeys(names))
 
 
 def _nights(clients: list[pd.DataFrame], times: list[pd.DataFrame], by: str) -> pd.DataFrame:
     if not clients:
         return pd.DataFrame(columns=[by if column == BY else column for column in COLUMNS])
-    return summary(pd.concat(clients, ignore_index=True), pd.concat(times, ignore_index=True), by)
+    return summary(joined(clients, by), joined(times, by), by)
 
 
 def _old(piece: "pa.Table") -> "pa.Table":
@@ -80,33 +82,12 @@ def _old(piece: "pa.Table") -> "pa.Table":
     return piece.filter(compute.is_in(piece["offered_version_max"], value_set=pa.array(OLD)))
 
 
-def _of(piece: "pa.Table", date: str) -> "pa.Table":
+def _alerts(piece: "pa.Table") -> pd.DataFrame:
+    """Count the handshakes of a piece that an alert ended, by who sent which."""
     from pyarrow import compute
 
-    return piece.filter(compute.equal(piece["date"], date))
-
-
-def _alerts(store: Store, handshakes: "pa.Table") -> pd.DataFrame:
-    """Count the alerts of some whole dates' handshakes, which alerts name by `id` alone.
-
-    An alert lies in the folder of its own date: that of its handshake or, across midnight, the one after.
-    """
-    from pyarrow import compute
-
-    if not len(handshakes):
-        return pd.DataFrame(columns=[*ALERT, "n"])
-    span = compute.min_max(handshakes["date"]).as_py()
-    after = str((pd.Timestamp(span["max"]) + pd.Timedelta(days=1)).date())
-    found = []
-    for alerts in store.select(since=span["min"], until=min(after, store.until or after)).pieces(ALERTS, "alerts"):
-        place = compute.index_in(alerts["id"], value_set=handshakes["id"].combine_chunks())
-        known, own = alerts.filter(compute.is_valid(place)), handshakes.select(SERVER).take(compute.drop_null(place))
-        for column in SERVER:
-            known = known.append_column(column, own[column])
-        keys = ["date", *SERVER, *ALERTS[1:]]
-        sizes = known.group_by(keys).aggregate([([], "count_all")]).to_pandas().rename(columns={"count_all": "n"})
-        found.append(sizes.assign(server=server(sizes)))
-    return added(found, ALERT)
+    ended = counted(piece.filter(compute.is_valid(piece["alert"])), BY, "failure_side", "alert")
+    return ended.rename(columns={"failure_side": "sender", "alert": "description"})
 
 
 def old_clients(counts: pd.DataFrame) -> pd.DataFrame:
@@ -116,22 +97,19 @@ def old_clients(counts: pd.DataFrame) -> pd.DataFrame:
         counts: n, established and failed per date, server, client_ip and offered_version_max.
 
     Returns:
-        One row per client and highest version offered: first and last (dates), n, established and failed, servers (the
-        first few by name). Those that came last stand first.
+        One row per client and highest version offered: first and last (dates), n, established and failed, servers (how
+        many it went to) and server (the first of them by name). Those that came last stand first.
     """
+    told = {"first": ("date", "min"), "last": ("date", "max"), "servers": (BY, "nunique"), "server": (BY, "min"),
+            **{name: (name, "sum") for name in COUNTS}}  # fmt: skip
     groups: Any = counts.groupby(OLD_CLIENT, sort=True)
-    found = groups.agg(first=("date", "min"), last=("date", "max"), n=("n", "sum"), failed=("failed", "sum"),
-                       established=("established", "sum"), servers=(BY, _names)).reset_index()  # fmt: skip
+    found = groups.agg(**told).reset_index()
     ordered: pd.DataFrame = found.sort_values(["first", "n"], ascending=False, kind="stable", ignore_index=True)
     return ordered
 
 
-def certificates(store: Store, counts: pd.DataFrame | None = None) -> pd.DataFrame:
+def certificates(store: Store) -> pd.DataFrame:
     """Server leaves of the last night of a store, those that expire first before the others.
-
-    Args:
-        store: the store, or a slice of it.
-        counts: of the last night, n per server and certificate_sha256; read from the store without.
 
     Returns:
         One row per leaf: sha256, subject, not_after, days_left (float64, counted from the end of the last night, so
@@ -140,10 +118,8 @@ def certificates(store: Store, counts: pd.DataFrame | None = None) -> pd.DataFra
     dates = store.dates
     if not dates:
         return pd.DataFrame(columns=[*CERTIFICATE, "days_left", "servers"])
-    if counts is None:
-        night = store.select(since=dates[-1], until=dates[-1])
-        wanted = {"outcome", *SERVER, LEAF}
-        counts = added([counted(piece, BY, LEAF) for piece in night.pieces(wanted)], ["date", BY, LEAF])
+    night = store.select(since=dates[-1], until=dates[-1])
+    counts = added([counted(piece, BY, LEAF) for piece in night.pieces({"outcome", *SERVER, LEAF})], [BY, LEAF])
     servers = counts.dropna(subset=[LEAF]).groupby(LEAF)[BY].agg(_names).rename("servers")
     found = _leaves(store, dates[-1], list(servers.index)).join(servers, how="inner", on="sha256")
     end = pd.Timestamp(dates[-1], tz="UTC") + pd.Timedelta(days=1)
