@@ -27,7 +27,7 @@ FOUND, PAGE, PLOT = ROOT / "docs" / "gate.json", ROOT / "docs" / "nightly.md", R
 PART = re.compile(r"(<!-- gate -->\n).*?(<!-- end -->)", re.DOTALL)
 SERVERS = 20
 SIZES = (400, 5_000)  # handshakes of each server in a healthy night
-HISTORY = (7, 14, 21, 28)  # nights before the change
+HISTORY = (7, 14, 28, 56)  # nights before the change
 CHANGES = (1.25, 1.5, 1.75, 2.0, 3.0)  # of a failure ratio of 2 %
 WATCHED = 7  # nights after it
 CHANGED = "10.0.0.1:443"  # the first server
@@ -83,7 +83,7 @@ def tables(kept: dict[str, Any]) -> str:
         lines.append(f"| {int(size):,} | {len(years)} | {sum(years)} | {shown} |")
     repeats = len(next(iter(kept["power"].values())))
     lines += ["", f"Found within 1 / 3 / {WATCHED} nights, of {repeats} changes each, in percent:", "",
-              "| nights before | " + " | ".join(f"2 % × {change:g}" for change in CHANGES) + " |",
+              "| nights before | " + " | ".join(f"2 % x {change:g}" for change in CHANGES) + " |",
               "| ---: |" + " ---: |" * len(CHANGES)]  # fmt: skip
     for history in HISTORY:
         found = [kept["power"][f"{history} {change}"] for change in CHANGES]
@@ -106,7 +106,7 @@ def plot(kept: dict[str, Any]) -> None:
         for change, colour in zip(CHANGES, ("#bbbbbb", "#888888", "#56B4E9", "#0072B2", "#D55E00"), strict=True):
             found = kept["power"][f"{history} {change}"]
             shares = [100 * share(found, night) for night in nights]
-            place.plot(nights, shares, "o-", markersize=3, color=colour, label=f"× {change:g}")
+            place.plot(nights, shares, "o-", markersize=3, color=colour, label=f"x {change:g}")
         place.set_title(f"{history} nights before")
         place.set_xlabel("nights since the change")
         place.spines[["top", "right"]].set_visible(False)

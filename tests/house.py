@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"errors", "tls", "tables", "words", "measures", "findings", "plots"},
     "capture": {"errors", "wire", "tables", "reading", "words", "measures", "findings", "plots", "report"},
     "extraction": {"errors", "transport", "wire", "tls", "reading", "capture"},
-    "nightly": {"errors", "wire", "tables", "reading", "measures", "capture"},
+    "nightly": {"errors", "wire", "tables", "reading", "words", "measures", "plots", "report", "capture"},
     "public": {"errors", "tables", "measures", "findings", "plots", "report", "capture", "extraction", "nightly"},
     "cli": {"errors", "tables", "words", "measures", "findings", "plots", "report", "capture", "nightly", "public"},
 }

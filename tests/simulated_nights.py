@@ -17,7 +17,7 @@ WEEKLY = np.array([1.0, 0.95, 1.0, 1.05, 1.1, 1.5, 1.6])  # the failure ratio of
 CLIENTS = 100
 BETWEEN = 0.15  # standard deviation of the logarithm of a healthy server's ratio between nights of one weekday
 LOOPS = 0.15  # of the nights of a server have clients in a retry loop
-MEDIAN_MS, SPREAD, WOBBLE = 20.0, 0.5, 0.05  # durations: median, spread within a night, and of the median between nights
+MEDIAN_MS, SPREAD, WOBBLE = 20.0, 0.5, 0.05  # durations: median, spread within a night, and of medians between nights
 
 
 @dataclass

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from tlspcap.extraction.extracting import Extract, extract
     from tlspcap.failures import failure_ratio
     from tlspcap.latency import latency
+    from tlspcap.nightly.check import Limits, check
+    from tlspcap.nightly.side_by_side import Trend, trend
     from tlspcap.nightly.store import Store, open_store
     from tlspcap.pair import compare, paths
     from tlspcap.report.contrast import contrast
     from tlspcap.selection import Selection
 
 __all__ = [
-    "Capture", "Extract", "Selection", "Store", "compare", "contrast", "errors", "extract", "failure_ratio", "latency",
-    "open_store", "paths", "plots", "read", "scan",
+    "Capture", "Extract", "Limits", "Selection", "Store", "Trend", "check", "compare", "contrast", "errors", "extract",
+    "failure_ratio", "latency", "open_store", "paths", "plots", "read", "scan", "trend",
 ]  # fmt: skip
 
 # Where each public name is. Pandas takes most of a second to import, so a name is fetched when it is first asked for
@@ -36,7 +38,8 @@ _HOMES = {
     "Capture": "capture", "read": "capture", "scan": "capture", "failure_ratio": "failures", "latency": "latency",
     "plots": "plots", "Selection": "selection", "compare": "pair", "paths": "pair", "contrast": "report.contrast",
     "Extract": "extraction.extracting", "extract": "extraction.extracting",
-    "Store": "nightly.store", "open_store": "nightly.store",
+    "Store": "nightly.store", "open_store": "nightly.store", "Trend": "nightly.side_by_side",
+    "trend": "nightly.side_by_side", "Limits": "nightly.check", "check": "nightly.check",
 }  # fmt: skip
 
 

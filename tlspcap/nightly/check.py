@@ -21,7 +21,7 @@ from tlspcap.nightly.store import Store
 from tlspcap.statistics import holm
 
 ALPHA = 0.005  # a healthy night's chance of any false alarm: about two in a year
-NIGHTS = 28  # before the present one, that it is compared with
+NIGHTS = 56  # before the present one, that it is compared with
 TOGETHER = (1, 3)  # last nights that are compared as one: a jump shows at once, a smaller step in three nights
 SMALLEST_RISE = 1.25  # times what was expected; less is not worth waking anyone
 SMALLEST_RATIO = 0.005  # rise of a failure ratio
@@ -164,7 +164,7 @@ def _tried(table: pd.DataFrame) -> Iterator[tuple[Any, str, Verdict]]:
     rows = table.sort_values(["server", "date"], kind="stable")
     nights, dates = pd.factorize(rows["date"], sort=True)
     weekdays = np.asarray(pd.DatetimeIndex(dates).day_of_week, np.int64)[nights]
-    needed = ("failure_ratio", "effective", "p50", "timed")
+    needed = ("without_retries", "effective", "p50", "timed")
     ratio, effective, median, count = (rows[name].to_numpy(np.float64) for name in needed)
     edges = np.flatnonzero((rows["server"] != rows["server"].shift()).to_numpy())
     for start, end in zip(edges, [*edges[1:], len(rows)], strict=True):
@@ -186,11 +186,13 @@ def _regressed(last: "pd.Series[Any]", measure: str, verdict: Verdict, p: float)
     nights = "healthy nights are" if verdict.nights == 1 else f"{verdict.nights} healthy nights in a row are"
     chance = f"{nights} that far off with a chance below {max(p, 1e-6):.2g}, all servers and measures counted"
     if measure == "failure_ratio":
-        value, expected = float(last["failure_ratio"]), math.sin(max(0.0, verdict.expected)) ** 2
+        value, expected = float(last["without_retries"]), math.sin(max(0.0, verdict.expected)) ** 2
         if value < SMALLEST_RISE * expected or value - expected < SMALLEST_RATIO:
             return None
         base = last["failed"] + last["established"]
-        told = f"{server}: {last['failed']:,} of {base:,} handshakes failed on {last['date']} ({_percent(value)}; "
+        ratio = _percent(float(last["failure_ratio"]))
+        steady = "" if _percent(value) == ratio else f", {_percent(value)} without retries of single clients"
+        told = f"{server}: {last['failed']:,} of {base:,} handshakes failed on {last['date']} ({ratio}{steady}; "
         told += f"{last['clients']:,} clients), where the nights before let expect {_percent(expected)}"
         return Breach("failure_ratio_regression", server, value, expected, f"{told}: {chance}")
     value, expected = float(last["p50"]), math.exp(verdict.expected)

@@ -25,8 +25,10 @@ SERVER = ("server_ip", "server_port")
 NEEDED = ("outcome", "client_ip", "handshake_ms")
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}  # of durations; told where at least 1 / (1 - q) were measured
 COUNTS = ["n", "established", "failed"]
-COLUMNS = ("date", BY, *COUNTS, "unknown", "clients", "failure_ratio", "ci_low", "ci_high", "effective", "timed",
-           *QUANTILES)  # fmt: skip
+COLUMNS = ("date", BY, *COUNTS, "unknown", "clients", "failure_ratio", "ci_low", "ci_high", "without_retries",
+           "effective", "timed", *QUANTILES)  # fmt: skip
+FREE, TIMES = 3, 3  # failures of a client that count in any case; times what its other handshakes let expect, besides
+ROUNDS = 6  # until what is expected changes no more
 
 
 def nights(store: Store, by: str = BY, dates: Iterable[str] | None = None) -> pd.DataFrame:
@@ -65,8 +67,9 @@ def summary(clients: pd.DataFrame, times: pd.DataFrame, by: str = BY) -> pd.Data
 
     Returns:
         One row per date and value of `by`: n, established, failed, unknown and clients (counts), failure_ratio with its
-        95 % interval (Wilson's), effective (float64: on how many independent handshakes the ratio rests, given that
-        those of one client are alike; see `failures.effective_base`), timed (how many durations were measured), and
+        95 % interval (Wilson's), without_retries (float64: the ratio, in which one client's retries count little; see
+        `steadied`), effective (float64: on how many independent handshakes that rests, given that those of one client
+        are alike; see `failures.effective_base`), timed (how many durations were measured), and
         p50, p95 and p99 (float64, ms: quantiles of handshake_ms of established handshakes; NaN with fewer than 2, 20
         and 100). Dates in order, in each of them the most failures first, versions in their order.
 
@@ -85,18 +88,42 @@ def summary(clients: pd.DataFrame, times: pd.DataFrame, by: str = BY) -> pd.Data
     base = (found["failed"] + found["established"]).to_numpy(np.float64)
     ratio = np.divide(found["failed"].to_numpy(np.float64), base, out=np.full(len(base), np.nan), where=base > 0)
     low, high = wilson(ratio, base)
-    effective = _effective(np.asarray(groups.ngroup(), np.int64), clients, len(found))
+    steady, effective = _steady(np.asarray(groups.ngroup(), np.int64), clients, len(found))
     effective = np.where(np.isnan(effective), base, effective)  # one client: nights differ as much as they differ
-    found = found.assign(failure_ratio=ratio, ci_low=low, ci_high=high, effective=effective)
+    found = found.assign(failure_ratio=ratio, ci_low=low, ci_high=high, without_retries=steady, effective=effective)
     found = found.merge(times, on=["date", by], how="left").fillna({"timed": 0}).astype({"timed": np.int64})
     return _ordered(found, by)[[by if column == BY else column for column in COLUMNS]]
 
 
-def _effective(codes: Ints, clients: pd.DataFrame, groups: int) -> Floats:
-    decided = (clients["failed"] + clients["established"]).to_numpy(np.float64)
-    some = decided > 0
-    failed = clients["failed"].to_numpy(np.float64)
-    return effective_of_clients(codes[some], decided[some], failed[some], groups)[0]
+def _steady(codes: Ints, clients: pd.DataFrame, groups: int) -> tuple[Floats, Floats]:
+    """The ratio of each group without retries, and on how many independent handshakes it rests."""
+    failed, established = (clients[name].to_numpy(np.float64) for name in ("failed", "established"))
+    some = failed + established > 0
+    codes, established = codes[some], established[some]
+    failed = steadied(codes, failed[some], established, groups)
+    base = np.bincount(codes, failed + established, groups)
+    ratio = np.divide(np.bincount(codes, failed, groups), base, out=np.full(groups, np.nan), where=base > 0)
+    return ratio, effective_of_clients(codes, failed + established, failed, groups)[0]
+
+
+def steadied(codes: Ints, failed: Floats, established: Floats, groups: int) -> Floats:
+    """Count the failures of each client of each group so that one client's retry loop counts little.
+
+    A client that fails tries again, often at once and all night; its hundreds of failures are one trouble. Of each
+    client, FREE failures count, and beyond them TIMES as many as its established handshakes let expect at the ratio of
+    its group, itself reckoned in this way: so the failures of a busy client of a server that fails often all count.
+
+    Example:
+        >>> failed, established = np.array([1.0, 2.0, 500.0]), np.array([49.0, 48.0, 50.0])
+        >>> steadied(np.zeros(3, np.int64), failed, established, 1).round(1).tolist()
+        [1.0, 2.0, 11.6]
+    """
+    counted = failed
+    for _ in range(ROUNDS):
+        base = np.maximum(np.bincount(codes, counted + established, groups), 1)
+        ratio = np.bincount(codes, counted, groups) / base
+        counted = np.minimum(failed, FREE + TIMES * established * ratio[codes])
+    return counted
 
 
 def _ordered(found: pd.DataFrame, by: str) -> pd.DataFrame:

@@ -66,13 +66,15 @@ def judge(series: Series, nights: int = 1) -> Verdict | None:
         return None
     levels = _levels(series.weekdays, len(y))
     before, count = levels[: len(y)], int(levels.max()) + 1
-    asked = np.bincount(levels[len(y) :], minlength=count) / nights  # how much each level weighs in the last nights
     spread = _between(before, count, y, v)
     weights = 1 / (v + spread)
     total = np.maximum(np.bincount(before, weights, count), TINY)
+    last = 1 / (series.variances[-nights:] + spread + TINY)  # so that a night of few clients' retries counts for little
+    asked = np.bincount(levels[len(y) :], last, count) / last.sum()  # how much each level weighs in the last nights
     expected = float(asked @ (np.bincount(before, weights * y, count) / total))
-    chance = float(series.variances[-nights:].mean() + spread) / nights + float(np.square(asked) @ (1 / total))
-    t = (float(series.values[-nights:].mean()) - expected) / math.sqrt(chance)
+    present = float(last @ series.values[-nights:] / last.sum())
+    chance = float(1 / last.sum() + np.square(asked) @ (1 / total))
+    t = (present - expected) / math.sqrt(chance)
     return Verdict(expected, student_t_above(t, len(y) - len(np.unique(before))), nights)
 
 

@@ -10,6 +10,7 @@ from tlspcap.plots.change import change
 from tlspcap.plots.exchange import ladder
 from tlspcap.plots.grid import matrix
 from tlspcap.plots.lanes import failure_ratio, latency, timeline
+from tlspcap.plots.nights import nights, shares
 from tlspcap.plots.style import COLOURS
 
-__all__ = ["COLOURS", "change", "failure_ratio", "ladder", "latency", "matrix", "timeline"]
+__all__ = ["COLOURS", "change", "failure_ratio", "ladder", "latency", "matrix", "nights", "shares", "timeline"]

@@ -54,6 +54,10 @@ CAPTIONS = {
     "latency": "How long established handshakes took.",
     "change_failures": "Failure ratio of each group, before and after.",
     "change_latency": "Median duration of each group, before and after.",
+    "nights_failure_ratio": "Failure ratio of each server, night by night, with its 95 % interval.",
+    "nights_duration": "Median and 95 % quantile of the duration at each server, night by night.",
+    "nights_version": "Share of each version in every night.",
+    "nights_cipher": "Share of each cipher in every night.",
 }
 
 
