@@ -166,7 +166,8 @@ def _tried(table: pd.DataFrame) -> Iterator[tuple[Any, str, Verdict]]:
     weekdays = np.asarray(pd.DatetimeIndex(dates).day_of_week, np.int64)[nights]
     needed = ("without_retries", "effective", "p50", "timed")
     ratio, effective, median, count = (rows[name].to_numpy(np.float64) for name in needed)
-    edges = np.flatnonzero((rows["server"] != rows["server"].shift()).to_numpy())
+    codes = pd.factorize(rows["server"])[0]
+    edges = np.flatnonzero(np.diff(codes, prepend=-1))
     for start, end in zip(edges, [*edges[1:], len(rows)], strict=True):
         own = slice(start, end)
         when = weekdays[own], nights[own]

@@ -116,7 +116,7 @@ def steadied(codes: Ints, failed: Floats, established: Floats, groups: int) -> F
     Example:
         >>> failed, established = np.array([1.0, 2.0, 500.0]), np.array([49.0, 48.0, 50.0])
         >>> steadied(np.zeros(3, np.int64), failed, established, 1).round(1).tolist()
-        [1.0, 2.0, 11.6]
+        [1.0, 2.0, 36.7]
     """
     counted = failed
     for _ in range(ROUNDS):

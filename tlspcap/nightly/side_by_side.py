@@ -170,7 +170,7 @@ def report_of(trend: Trend) -> Report:
     nights, by = told["nights"], trend.by
     sections = (
         Section("changed", "What changed", tuple(said[1:])),
-        Section("failures", f"Failures by {by}", grids=(_servers(nights, by), _nights(nights, by))),
+        Section("failures", f"Failures by {by}", grids=(_servers(nights, by), _totals(nights), _nights(nights, by))),
         Section("latency", "Latency", grids=(_durations(nights, by),)),
         Section("versions", "Versions", grids=(_in_use(told["versions"], "version"),)),
         Section("ciphers", "Ciphers", grids=(_in_use(told["ciphers"], "cipher"),)),
@@ -198,8 +198,8 @@ def _servers(nights: pd.DataFrame, by: str) -> Grid:
     columns = (
         Column(by, by), Column("failed", "last night", Kind.OF, base="base"), Column("ratio", "ratio", Kind.RATIO),
         Column("interval", "95 % interval", Kind.INTERVAL),
-        Column("before_failed", "before", Kind.OF, base="before_base"), Column("before_ratio", "ratio before", Kind.RATIO),
-        Column("clients", "clients", Kind.COUNT),
+        Column("before_failed", "before", Kind.OF, base="before_base"),
+        Column("before_ratio", "ratio before", Kind.RATIO), Column("clients", "clients", Kind.COUNT),
     )  # fmt: skip
     last = nights["date"].max() if len(nights) else ""
     sums = nights.assign(base=nights["failed"] + nights["established"])
@@ -216,25 +216,42 @@ def _servers(nights: pd.DataFrame, by: str) -> Grid:
     return Grid("servers", caption, columns, tuple(rows))
 
 
-def _nights(nights: pd.DataFrame, by: str) -> Grid:
+def _totals(nights: pd.DataFrame) -> Grid:
+    """All values of `by` together, a row for each night."""
     columns = (
-        Column("date", "night"), Column(by if by != "date" else "value", by), Column("n", "handshakes", Kind.COUNT),
+        Column("date", "night"), Column("n", "handshakes", Kind.COUNT),
+        Column("failed", "failed", Kind.OF, base="base"),
+        Column("ratio", "ratio", Kind.RATIO), Column("interval", "95 % interval", Kind.INTERVAL),
+        Column("unknown", "unknown", Kind.COUNT),
+    )  # fmt: skip
+    sums = nights.groupby("date")[["n", "failed", "established", "unknown"]].sum().sort_index(ascending=False)
+    base = (sums["failed"] + sums["established"]).to_numpy(np.float64)
+    ratio = np.divide(sums["failed"].to_numpy(np.float64), base, out=np.full(len(base), np.nan), where=base > 0)
+    low, high = wilson(ratio, base)
+    rows = tuple(
+        (str(date), int(row["n"]), (int(row["failed"]), int(row["failed"] + row["established"])), _number(ratio[place]),
+         _pair(low[place], high[place]), int(row["unknown"]))
+        for place, (date, row) in enumerate(sums.iterrows())
+    )  # fmt: skip
+    return Grid("totals", "Every night, the last one first; unknown outcomes are in no ratio.", columns, rows)
+
+
+def _nights(nights: pd.DataFrame, by: str) -> Grid:
+    """Every night of every value of `by`."""
+    columns = (
+        Column("date", "night"), Column(by, by), Column("n", "handshakes", Kind.COUNT),
         Column("failed", "failed", Kind.OF, base="base"), Column("ratio", "ratio", Kind.RATIO),
-        Column("interval", "95 % interval", Kind.INTERVAL), Column("unknown", "unknown", Kind.COUNT),
-        Column("clients", "clients", Kind.COUNT), Column("p50", "median", Kind.MS, "ms"),
-        Column("p95", "95 %", Kind.MS, "ms"), Column("p99", "99 %", Kind.MS, "ms"),
+        Column("interval", "95 % interval", Kind.INTERVAL), Column("p50", "median", Kind.MS, "ms"),
+        Column("p95", "95 %", Kind.MS, "ms"),
     )  # fmt: skip
     ordered = nights.sort_values("date", ascending=False, kind="stable").head(MOST_NIGHTS)
     rows = tuple(
         (row["date"], words.wire(row[by]), int(row["n"]), (int(row["failed"]), int(row["failed"] + row["established"])),
-         _number(row["failure_ratio"]), _pair(row["ci_low"], row["ci_high"]), int(row["unknown"]), int(row["clients"]),
-         *(_number(row[name]) for name in ("p50", "p95", "p99")))
+         _number(row["failure_ratio"]), _pair(row["ci_low"], row["ci_high"]), _number(row["p50"]), _number(row["p95"]))
         for row in ordered.to_dict("records")
     )  # fmt: skip
     left = f"; the last {MOST_NIGHTS:,} rows of {len(nights):,}" if len(nights) > MOST_NIGHTS else ""
-    return Grid(
-        "nights", f"Every night, the last one first{left}.", columns, rows, f"{words.UNKNOWN}: too few to tell."
-    )
+    return Grid("nights", f"Every night by {by}{left}.", columns, rows, f"{words.UNKNOWN}: too few to tell.")
 
 
 def _durations(nights: pd.DataFrame, by: str) -> Grid:

@@ -136,15 +136,15 @@ def shares(table: pd.DataFrame, of: str = "version", ax: "Axes | None" = None) -
         bottom = bottom + values.to_numpy(np.float64)
     ax.set_ylim(0, 1)
     ax.yaxis.set_major_formatter(lambda value, _: percent(value) if value else "0")
-    _dates(ax, list(parts.index))
+    _dates(ax, list(parts.index), 4)
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, reverse=True, fontsize=8.5)
     headline(ax, f"Handshakes by {of}, night by night", f"{table['n'].sum():,} handshakes in {len(parts):,} nights")
     return ax
 
 
-def _dates(ax: "Axes", dates: list[str]) -> None:
+def _dates(ax: "Axes", dates: list[str], most: int = 8) -> None:
     """Name some nights below the axis: the last, and others at even distances before it."""
-    step = max(1, -(-len(dates) // 8))
+    step = max(1, -(-len(dates) // most))
     places = list(range(len(dates) - 1, -1, -step))[::-1]
     ax.set_xticks(places, [dates[place] for place in places], fontsize=8)
     ax.set_xlim(-0.6, len(dates) - 0.4)
