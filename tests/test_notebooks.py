@@ -1,5 +1,6 @@
 """The notebooks: they run from first to last cell, and come to what their text says."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,10 @@ def _outputs(notebook: Any, kind: str) -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module", params=["01_first_look.ipynb", "02_intermittent_alert.ipynb", "05_certificates.ipynb"])
+RUN = ["01_first_look.ipynb", "02_intermittent_alert.ipynb", "05_certificates.ipynb", "06_nights.ipynb"]
+
+
+@pytest.fixture(scope="module", params=RUN)
 def notebook(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Give each notebook after it ran."""
     with pytest.MonkeyPatch.context() as patch:
@@ -66,7 +70,10 @@ def test_plots_show(notebook: Any) -> None:
 def test_findings_are_those_of_the_text(notebook: Any) -> None:
     """The numbers that the prose rests on are in the outputs."""
     text = "\n".join(_outputs(notebook, "text/plain"))
-    if "missing_intermediate" in text:
+    if "In the night of" in text:
+        assert re.search(r"clients? offers? at most TLS 1\.0 and did not in the nights before", text)
+        assert "handshakes failed" in text
+    elif "missing_intermediate" in text:
         assert "without the intermediate certificate CN=Home Trust TLS CA 1,O=Home Trust" in text
         assert "had expired 3 days before" in text
         assert "1 handshake with it succeeded" in text
