@@ -19,6 +19,7 @@ from tlspcap.statistics import SEED, fisher_exact, holm, median_difference, newc
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+Objects = NDArray[np.object_]
 Texts: TypeAlias = "pd.Series[str]"
 
 OUTCOMES = ("failed", "slow")
@@ -153,12 +154,14 @@ def cohorts(handshakes: pd.DataFrame, outcome: str = "failed", limit: float | No
     chosen = cases(handshakes, outcome, limit)
     require(handshakes, *NEEDED)
     clients = pd.factorize(handshakes["client_ip"])[0].astype(np.int64)
-    tables = [_counted(divide(handshakes, name), clients, chosen) for name in ATTRIBUTES]
+    divisions = {name: divide(handshakes, name) for name in ATTRIBUTES}
+    tables = [_counted(division, clients, chosen) for division in divisions.values()]
     table = _apart(pd.concat(tables, ignore_index=True))
     table = table[_can_tell(table)] if len(table) else table
     table = _tested(table).sort_values("p", kind="stable", ignore_index=True)
     for place in table.index[(table["p_holm"] <= LEVEL) & (table["attribute"] != "client_ip")][:MOST_CHECKED]:
-        checked = _without_main_client(handshakes, table.loc[place], chosen)
+        row = table.loc[place]
+        checked = _without_main_client(handshakes, arms(divisions[row["attribute"]], row, chosen), chosen)
         table.loc[place, ["without_client", "difference_without_client"]] = checked
     return table[list(_DTYPES)].astype(_DTYPES)
 
@@ -168,24 +171,30 @@ class Division:
     """How an attribute divides the rows: into its values, which are compared within one server name or overall."""
 
     attribute: str
-    values: list[str]  # the most frequent first
+    values: Objects  # texts, in the order in which they come
     codes: Ints  # of each row a place in `values`, -1 where the value is not known
-    withins: list[str | None]  # of each value the server name within which it is compared
+    withins: Objects  # of each value the server name within which it is compared
     strata: Ints  # of each value the number of that name; all 0 where there is none
 
 
 def divide(handshakes: pd.DataFrame, attribute: str) -> Division:
     """Divide the rows by an attribute."""
-    values = ATTRIBUTES[attribute](handshakes)
-    names = handshakes["sni"].astype("string") if attribute == "server_of_name" else None
-    if names is None:
-        codes, found = pd.factorize(values)
-        return Division(attribute, list(found), codes, [None] * len(found), np.zeros(len(found), np.int64))
-    pairs = pd.MultiIndex.from_arrays([names, values])
-    codes, kinds = pd.factorize(pairs)
-    codes = np.where((names.isna() | values.isna()).to_numpy(), -1, codes)
-    withins = [None if pd.isna(name) else str(name) for name, _ in kinds]
-    return Division(attribute, [str(value) for _, value in kinds], codes, withins, pd.factorize(np.array(withins))[0])
+    codes, values = _factorized(ATTRIBUTES[attribute](handshakes))
+    if attribute != "server_of_name":
+        return Division(attribute, values, codes, np.full(len(values), None, object), np.zeros(len(values), np.int64))
+    names, named = _factorized(handshakes["sni"].astype("string"))
+    known = (names >= 0) & (codes >= 0)
+    pairs, kinds = pd.factorize(names[known] * len(values) + codes[known])
+    within, value = np.divmod(kinds, max(len(values), 1))
+    codes = np.full(len(known), -1, np.int64)
+    codes[known] = pairs
+    return Division(attribute, values[value], codes, named[within], pd.factorize(within)[0])
+
+
+def _factorized(values: Texts) -> tuple[Ints, Objects]:
+    """Number the values in the order in which they come, NA -1; return each row's number, and the values."""
+    codes, found = pd.factorize(values)
+    return codes.astype(np.int64), found.to_numpy(object)
 
 
 def _counted(division: Division, clients: Ints, chosen: Cases) -> pd.DataFrame:
@@ -226,15 +235,15 @@ def _clients(codes: Ints, clients: Ints, strata: Ints) -> tuple[Ints, Ints]:
     return np.bincount(values, minlength=size), of_stratum[strata] - only_here
 
 
-def _other_values(table: pd.DataFrame, strata: Ints) -> list[Any]:
+def _other_values(table: pd.DataFrame, strata: Ints) -> Objects:
     """Name for each value the only other one of its stratum that is seen, if it is the only one."""
-    seen: dict[int, list[int]] = {}
-    for place in np.flatnonzero(table["base"].to_numpy() > 0):
-        seen.setdefault(int(strata[place]), []).append(int(place))
-    others: list[Any] = [None] * len(table)
-    for places in seen.values():
-        if len(places) == 2:
-            others[places[0]], others[places[1]] = (table["value"].iloc[place] for place in places[::-1])
+    seen = np.flatnonzero(table["base"].to_numpy() > 0)
+    values = table["value"].to_numpy(object)
+    others = np.full(len(table), None, object)
+    in_order = seen[np.argsort(strata[seen], kind="stable")]  # the values of one stratum beside each other
+    _, first, count = np.unique(strata[in_order], return_index=True, return_counts=True)
+    one, other = in_order[first[count == 2]], in_order[first[count == 2] + 1]
+    others[one], others[other] = values[other], values[one]
     return others
 
 
@@ -291,19 +300,18 @@ def _tested(table: pd.DataFrame) -> pd.DataFrame:
 # -- both arms of a row, handshake by handshake -----------------------------------------------------------------
 
 
-def arms(handshakes: pd.DataFrame, row: "pd.Series[Any]", chosen: Cases) -> tuple[Bools, Bools]:
+def arms(division: Division, row: "pd.Series[Any]", chosen: Cases) -> tuple[Bools, Bools]:
     """Mark the handshakes with the value of a row of `cohorts`, and those that they are compared with."""
-    division = divide(handshakes, row["attribute"])
     within = None if pd.isna(row["within"]) else row["within"]
-    places = [i for i, name in enumerate(division.withins) if name == within]
-    own = next(i for i in places if division.values[i] == row["value"])
-    inside = np.isin(division.codes, places) & chosen.is_decided
+    is_inside = division.withins == within
+    own = int(np.flatnonzero(is_inside & (division.values == row["value"]))[0])
+    inside = (division.codes >= 0) & is_inside[division.codes] & chosen.is_decided
     return inside & (division.codes == own), inside & (division.codes != own)
 
 
-def _without_main_client(handshakes: pd.DataFrame, row: "pd.Series[Any]", chosen: Cases) -> list[Any]:
-    """Compare again without the client with the most cases, since its troubles may be its own."""
-    here, there = arms(handshakes, row, chosen)
+def _without_main_client(handshakes: pd.DataFrame, both: tuple[Bools, Bools], chosen: Cases) -> list[Any]:
+    """Compare both arms again without the client with the most cases, since its troubles may be its own."""
+    here, there = both
     clients = handshakes["client_ip"]
     main = clients[(here | there) & chosen.is_case].value_counts().index[0]
     kept = (clients != main).to_numpy(dtype=bool, na_value=True)
@@ -318,5 +326,5 @@ def _ratio(rows: Bools, chosen: Cases) -> float:
 def slower_by(handshakes: pd.DataFrame, row: "pd.Series[Any]", chosen: Cases) -> tuple[float, float, float]:
     """Give the difference of median durations between both arms of a row of `cohorts`, with its interval, in ms."""
     durations = handshakes["handshake_ms"].to_numpy(np.float64, na_value=np.nan)
-    here, there = arms(handshakes, row, chosen)
+    here, there = arms(divide(handshakes, row["attribute"]), row, chosen)
     return median_difference(durations[there], durations[here])

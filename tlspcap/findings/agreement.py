@@ -1,7 +1,9 @@
 """Failures at the hellos: no common cipher, group or signature scheme, no common protocol, a name unknown."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tlspcap import words
@@ -9,7 +11,8 @@ from tlspcap.findings.case import Case
 from tlspcap.findings.causes import Cause
 from tlspcap.findings.evidence import by_server, clients, finding, most_frequent, servers, upper
 from tlspcap.findings.model import Finding, Severity
-from tlspcap.findings.offers import TLS13_SUITES, Names, Offers, alert, client_list, named, who_offers
+from tlspcap.findings.offers import TLS13_SUITES, Choices, Names, Offers, alert, client_list, named, who_offers
+from tlspcap.grouping import distinct
 
 # Alerts by which servers say that nothing in the offer suits them (RFC 8446 4.1.1, 6.2, RFC 5246 7.2.2, RFC 9155)
 UNSUITABLE = ("handshake_failure", "insufficient_security", "missing_extension")
@@ -30,12 +33,13 @@ def nothing_in_common(case: Case) -> Iterator[Finding]:
     rows = _unsuitable(case)
     if rows.empty:
         return
-    offers = Offers(case)
-    keys = rows["server"].astype("string") + "\n" + rows["client_hello_digest"].astype("string").fillna("")
-    verdicts = {key: _empty_sets(case, offers, group) for key, group in rows.groupby(keys, sort=False)}
-    said = pd.Series([verdicts[key] for key in keys], index=rows.index, dtype=object)
-    for verdict in dict.fromkeys(verdicts.values()):
-        for group in by_server(rows[[one == verdict for one in said]]):
+    offers, choices = Offers(case), Choices(case, rows["server"].unique())
+    kind, first = distinct(rows[["server", "client_hello_digest"]])
+    verdicts = [_empty_sets(choices, offers, row) for _, row in rows.iloc[first].iterrows()]
+    places = {verdict: place for place, verdict in enumerate(dict.fromkeys(verdicts[number] for number in kind))}
+    said = np.array([places[verdict] for verdict in verdicts])[kind]
+    for verdict, place in places.items():
+        for group in by_server(rows[said == place]):
             yield _nothing(case, offers, group, *verdict)
 
 
@@ -56,32 +60,26 @@ def accepted_elsewhere(case: Case, rows: pd.DataFrame) -> "pd.Series[bool]":
     return pd.Series(known, index=rows.index) & rows["client_hello_digest"].notna()
 
 
-def _empty_sets(case: Case, offers: Offers, rows: pd.DataFrame) -> tuple[tuple[Cause, ...], bool]:
+def _empty_sets(choices: Choices, offers: Offers, row: "pd.Series[Any]") -> tuple[tuple[Cause, ...], bool]:
     """Tell which of an offer's lists has nothing in common with what the server chose elsewhere.
 
     Where the server's other handshakes prove none, the causes are ordered by how narrow the offer is, and not proven.
     """
-    digest = rows["client_hello_digest"].iloc[0]
-    chosen = _chosen(case, rows, offers.of(digest, "versions"))
+    digest = row["client_hello_digest"]
+    if row["hello_retry"]:
+        return (Cause.NO_COMMON_GROUP,), True
+    versions = offers.of(digest, "versions")
     proven = [
         cause for cause, offered, choice, _, _ in PARAMETERS
-        if (names := offers.of(digest, offered)) and (seen := set(chosen[choice].dropna())) and not seen & set(names)
+        if (names := offers.of(digest, offered)) and (seen := choices.of(row["server"], versions, choice))
+        and not seen & set(names)
     ]  # fmt: skip
-    if rows["hello_retry"].iloc[0]:
-        return (Cause.NO_COMMON_GROUP,), True
     if proven:
         return tuple(proven), True
-    return _by_narrowness(offers, digest, rows), False
+    return _by_narrowness(offers, digest, row), False
 
 
-def _chosen(case: Case, rows: pd.DataFrame, versions: Names) -> pd.DataFrame:
-    """What the server chose in other handshakes, of a version that this offer allows."""
-    table = case.answered
-    own = table["server"].isin(rows["server"].unique()) & table["negotiated_version"].isin(versions)
-    return table.loc[own, ["negotiated_version", "cipher", "group", "signature_scheme"]]
-
-
-def _by_narrowness(offers: Offers, digest: object, rows: pd.DataFrame) -> tuple[Cause, ...]:
+def _by_narrowness(offers: Offers, digest: object, row: "pd.Series[Any]") -> tuple[Cause, ...]:
     """Order the causes by how much narrower each list is than clients mostly offer it."""
     widths = {}
     for cause, column, _, _, most in PARAMETERS:
@@ -89,7 +87,7 @@ def _by_narrowness(offers: Offers, digest: object, rows: pd.DataFrame) -> tuple[
         only_13 = column == "cipher_suites" and all(name.startswith(TLS13_SUITES) for name in names)
         if names:
             widths[cause] = len(names) / (TLS13_MOST if only_13 else most)
-    best = str(rows["offered_version_max"].iloc[0])
+    best = str(row["offered_version_max"])
     widths[Cause.NO_COMMON_VERSION] = 0.0 if best in ("SSL 2.0", "SSL 3.0", "TLS 1.0", "TLS 1.1") else 9.0
     widths[Cause.NAME_UNKNOWN] = 5.0  # some servers say so of a name that they do not serve
     return tuple(sorted(widths, key=lambda cause: widths[cause]))

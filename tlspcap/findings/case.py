@@ -44,7 +44,10 @@ class Case:
     def __init__(self, tables: Mapping[str, pd.DataFrame], ca: str | Path | None = None) -> None:
         self.tables = tables
         self.anchors = None if ca is None else anchors(ca)  # trusted roots; without them nothing is said about trust
-        self._explained = np.zeros(len(tables["handshakes"]), bool)
+        # Rows are told apart by `id`; where captures were joined, several rows may be of one handshake.
+        self._numbers, ids = pd.factorize(tables["handshakes"]["id"].to_numpy(object))
+        self._number_of: dict[str, int] = {one: number for number, one in enumerate(ids)}
+        self._explained = np.zeros(len(ids), bool)
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         """Return the table of that name: empty where it was not read, each row once where captures were joined."""
@@ -68,27 +71,27 @@ class Case:
     @cached_property
     def failed(self) -> pd.DataFrame:
         """All handshakes that failed, with the columns that are named above; what is NA in a text is None."""
-        return _narrow(self.handshakes[self.is_failed], [*TEXTS, *OTHERS])
+        return _narrow(self.handshakes, self.is_failed, [*TEXTS, *OTHERS])
 
     @property
     def open(self) -> pd.DataFrame:
         """Those of `failed` that no rule has explained so far."""
-        return self.failed[~self._explained[self.is_failed]]
+        return self.failed[~self._explained[self._numbers[self.is_failed]]]
 
     def is_open(self, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """Which of some rows of `handshakes` failed and were not explained so far."""
-        chosen: npt.NDArray[np.bool_] = (self.is_failed & ~self._explained)[rows["place"].to_numpy()]
+        chosen: npt.NDArray[np.bool_] = (self.is_failed & ~self._explained[self._numbers])[rows["place"].to_numpy()]
         return chosen
 
     @cached_property
     def established(self) -> pd.DataFrame:
         """All handshakes that succeeded, with the columns that are named above for them."""
-        return _narrow(self.handshakes[is_outcome(self.handshakes, "established")], TAKEN)
+        return _narrow(self.handshakes, is_outcome(self.handshakes, "established"), TAKEN)
 
     @cached_property
     def answered(self) -> pd.DataFrame:
         """All handshakes with a ServerHello, with the same columns as `established`."""
-        return _narrow(self.handshakes[self.handshakes["negotiated_version"].notna()], TAKEN)
+        return _narrow(self.handshakes, self.handshakes["negotiated_version"].notna().to_numpy(), TAKEN)
 
     @cached_property
     def presented(self) -> Presented:
@@ -97,22 +100,24 @@ class Case:
 
     def explain(self, ids: Iterable[str]) -> None:
         """Mark handshakes as explained."""
-        found = self._places.get_indexer(pd.Index(list(ids), dtype=object))
-        self._explained[found[found >= 0]] = True
+        self._explained[self._known(ids)] = True
 
     def count_failed(self, ids: Iterable[str]) -> int:
         """Count those of the handshakes that failed."""
-        found = self._places.get_indexer(pd.Index(list(ids), dtype=object))
-        return int(self.is_failed[found[found >= 0]].sum())
+        return int(self._has_failed[self._known(ids)].sum())
+
+    def _known(self, ids: Iterable[str]) -> list[int]:
+        return [self._number_of[one] for one in ids if one in self._number_of]
 
     @cached_property
-    def _places(self) -> pd.Index:
-        ids: pd.Index = pd.Index(self.tables["handshakes"]["id"].to_numpy(object))
-        return ids
+    def _has_failed(self) -> npt.NDArray[np.bool_]:
+        """Which numbers are of handshakes that failed."""
+        return np.bincount(self._numbers[self.is_failed], minlength=len(self._number_of)) > 0
 
 
-def _narrow(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    return pd.DataFrame({name: _text(rows[name]) if name in TEXTS else rows[name] for name in columns})
+def _narrow(table: pd.DataFrame, chosen: npt.NDArray[np.bool_], columns: list[str]) -> pd.DataFrame:
+    cells = {name: table[name][chosen] for name in columns}
+    return pd.DataFrame({name: _text(column) if name in TEXTS else column for name, column in cells.items()})
 
 
 def _text(cells: "pd.Series[Any]") -> "pd.Series[Any]":

@@ -22,18 +22,41 @@ class Offers:
     """What ClientHellos offered, by the digest that joins them with their handshakes."""
 
     def __init__(self, case: Case) -> None:
-        self._cells = case["hellos"].drop_duplicates("digest").set_index("digest")
+        self._cells = case["hellos"].drop_duplicates("digest")
+        self._places = {digest: place for place, digest in enumerate(self._cells["digest"])}
+        self._lists: dict[str, list[Any]] = {}
 
     def of(self, digest: object, column: str) -> Names:
         """Return one list of one hello, in the client's order; empty where it was not sent, or not seen."""
-        if words.missing(digest) or digest not in self._cells.index:
+        if words.missing(digest) or digest not in self._places:
             return ()
-        cell: Any = self._cells.at[digest, column]
+        if column not in self._lists:
+            self._lists[column] = self._cells[column].tolist()
+        cell = self._lists[column][self._places[digest]]
         return () if words.missing(cell) else tuple(name for name in str(cell).split(COMMA) if name not in SIGNALS)
 
     def of_all(self, digests: Iterable[object], column: str) -> Names:
         """Return one list of several hellos, put together in their order."""
         return tuple(dict.fromkeys(name for digest in digests for name in self.of(digest, column)))
+
+
+class Choices:
+    """What some servers chose in the handshakes of this capture that they answered."""
+
+    COLUMNS = ("cipher", "group", "signature_scheme")
+
+    def __init__(self, case: Case, servers: Iterable[str]) -> None:
+        table = case.answered[["server", "negotiated_version", *self.COLUMNS]]
+        kinds = table[table["server"].isin(list(servers))].drop_duplicates()
+        self._seen: dict[tuple[str, str, str], set[str]] = {}
+        for server, version, *names in kinds.itertuples(False, None):
+            for column, name in zip(self.COLUMNS, names, strict=True):
+                if not words.missing(name):
+                    self._seen.setdefault((server, version, column), set()).add(name)
+
+    def of(self, server: str, versions: Iterable[str], column: str) -> set[str]:
+        """Return what the server chose, in that column, with one of some versions."""
+        return {name for version in versions for name in self._seen.get((server, version, column), ())}
 
 
 def looked_up(keys: "pd.Series[str]", numbers: "pd.Series[float]") -> "pd.Series[float]":
