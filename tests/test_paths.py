@@ -1,7 +1,9 @@
 """Two sides of one path: handshakes found again by client random, and what became of them in between."""
 
 import io
+import json
 import socket
+from collections import Counter
 from pathlib import Path
 
 import dpkt
@@ -11,6 +13,8 @@ from frames import Row, established, failed, handshakes
 
 import tlspcap
 from tlspcap import cli
+from tlspcap.both_ends import clocks_apart
+from tlspcap.report.paths import Paths
 
 ROOT = Path(__file__).parents[1]
 NEAR = ROOT / "sample_captures" / "intermittent-alert.pcap"
@@ -88,7 +92,7 @@ def test_times_need_no_common_clock(far: Path) -> None:
     assert both["hello_apart_ms"].to_numpy() == pytest.approx(1_000 * (CLOCK + WAY), abs=0.01)
     said = found.said[-1]
     assert said.text == (
-        "Round trip between the points: 8.00 ms in the median (n = 18), with the first nearer to the clients; it needs "
+        "Round trip between the points: 8.00 ms in the median (n = 17), with the first nearer to the clients; it needs "
         "no common clock."
     )
     assert "the one-way time and the difference of the two clocks together" in said.details[0]
@@ -160,3 +164,99 @@ def test_handshakes_without_a_hello_are_left_out_and_counted() -> None:
     found = tlspcap.paths(first, handshakes(established(client_random="aa")))
     assert len(found.table) == 1
     assert "without ClientHello, left out: 1 and 0" in found.said[0].details
+
+
+# -- a path recorded at both ends, of which client, balancer and server say what became of each connection --------
+
+CAPTURES = ROOT / "tests" / "captures"
+AT_CLIENT, AT_SERVER = CAPTURES / "two-sides-client.pcap", CAPTURES / "two-sides-server.pcap"
+TRUTH = {one["port"]: one for one in json.loads((CAPTURES / "two-sides.truth.json").read_text())}
+# What each kind of treatment must look like: seen, ended_by, whether the answer was lost, and packets were
+TREATED: dict[str, tuple[str, str | None, bool, bool]] = {
+    "passed by the balancer": ("both", None, False, False),
+    "closed by the balancer": ("both", "between", False, False),
+    "refused by the balancer": ("first", None, False, False),
+    "reset by the router": ("both", "between", True, False),
+    "NAT": ("both", None, False, False),
+    "first hello lost": ("both", None, False, True),
+    "first answer lost": ("both", None, False, True),
+    "all hellos lost": ("first", None, False, False),
+    "all answers lost": ("both", "client", True, True),
+}
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Paths:
+    """Join the two captures."""
+    return tlspcap.paths(AT_CLIENT, AT_SERVER)
+
+
+@pytest.mark.parametrize("port", TRUTH)
+def test_what_the_middle_did_is_told(recorded: Paths, port: int) -> None:
+    """Of each connection it is told what the middle did to it, and how it ended for either end."""
+    truth = TRUTH[port]
+    (row,) = (row for _, row in recorded.table.iterrows() if row["first_client_port"] == port)
+    ended = None if pd.isna(row["ended_by"]) else row["ended_by"]
+    lost = not pd.isna(row["lost_between"]) and row["lost_between"] > 0
+    assert (row["seen"], ended, bool(row["answer_lost"]), lost) == TREATED[truth["means"]]
+    assert pd.isna(row["altered"])
+    assert (row["first_outcome"] == "established") == truth["client_says"].startswith("answered")
+    if row["seen"] == "both":
+        assert row["second_client_port"] == truth["port_behind"]
+        assert (row["second_outcome"] == "established") == (truth["server_says"] == "served")
+        assert ("Reset" in truth["client_says"]) == (row["first_failure_mechanism"] == "reset")
+
+
+def test_the_recorded_path_in_words(recorded: Paths) -> None:
+    """It is said what was lost, and by whom it was ended; nothing was altered."""
+    count = Counter(TRUTH[port]["means"] for port in TRUTH)
+    assert recorded.sentences[0] == f"{len(TRUTH) - 2} handshakes seen at both points, 2 only at the first."
+    said = " ".join(recorded.sentences)
+    between = count["reset by the router"] + count["closed by the balancer"]
+    assert f"{between} handshakes ended by something between the two points" in said
+    assert "3 handshakes lost packets between the points" in said
+    assert "altered" not in said
+    assert "at the first: close (2), reset (2)" in [line for one in recorded.said for line in one.details]
+
+
+@pytest.mark.parametrize("ahead", [0.0, 2.5, -3600.0])
+def test_clocks_are_told_apart_as_far_as_packets_tell(recorded: Paths, ahead: float) -> None:
+    """The captures have one clock. Set one ahead, and the bounds move by as much, and hold the truth."""
+    second = tlspcap.read(AT_SERVER, tables=["handshakes"]).handshakes
+    second["time"] += pd.Timedelta(seconds=ahead)
+    found = tlspcap.paths(AT_CLIENT, second)
+    calm = found.table[found.table["lost_between"] == 0]
+    bounds = clocks_apart(calm)
+    assert bounds is not None
+    assert bounds[0] <= 1_000 * ahead <= bounds[1]
+    assert bounds[1] - bounds[0] <= calm["between_ms"].min() + 0.001
+    said = found.said[-1].details[1]
+    assert ("if one clock stamped both" in said) == (not ahead)
+    assert ("these are two clocks" in said) == bool(ahead)
+
+
+def test_the_way_takes_what_the_router_takes(recorded: Paths) -> None:
+    """On one clock, behind NAT, the hello needs the 4 ms that the router keeps it, and so does the answer."""
+    nat = [port for port in TRUTH if TRUTH[port]["means"] == "NAT"]
+    rows = recorded.table[recorded.table["first_client_port"].isin(nat)]
+    assert (rows["hello_apart_ms"] >= 4).all()
+    assert (rows["between_ms"] - rows["hello_apart_ms"] >= 4).all()
+
+
+def test_the_other_way_round_times_have_the_other_sign(recorded: Paths) -> None:
+    """Points given in the other order tell the same, with first and second exchanged."""
+    table = tlspcap.paths(AT_SERVER, AT_CLIENT).table.set_index("client_random")
+    before = recorded.table.set_index("client_random").loc[table.index]
+    for name in ("hello_apart_ms", "between_ms"):
+        assert (-table[name]).dropna().to_numpy() == pytest.approx(before[name].dropna().to_numpy())
+    assert table["ended_by"].equals(before["ended_by"])
+    assert table["lost_between"].equals(before["lost_between"])
+    assert table["second_client_port"].tolist() == before["first_client_port"].tolist()
+
+
+def test_without_times_in_both_directions_nothing_is_said_of_clocks(recorded: Paths) -> None:
+    """Where no answer passed, or no difference fits all handshakes, there are no bounds."""
+    failed_only = recorded.table[recorded.table["between_ms"].isna()]
+    assert clocks_apart(failed_only) is None
+    torn = recorded.table.assign(hello_apart_ms=range(0, 1_000 * len(recorded.table), 1_000))
+    assert clocks_apart(torn) is None

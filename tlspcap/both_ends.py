@@ -16,7 +16,11 @@ POINTS = ("first", "second")
 ADDRESSES = ("client_ip", "client_port", "server_ip", "server_port")
 OF_CLIENT = ("sni", "alpn_offered", "offered_versions", "ja3", "ja4", "client_hello_length")
 OF_SERVER = ("server_random", "negotiated_version", "cipher", "group", "alpn", "chain_sha256")
-SHOWN = ("handshake", "id", "capture", "stream", "frame", *ADDRESSES, "outcome", "failure_side", "failure_mechanism")
+SHOWN = (
+    "handshake", "id", "capture", "stream", "frame", *ADDRESSES, "outcome", "failure_side", "failure_mechanism",
+    "retransmissions",
+)  # fmt: skip
+NUMBERS = ("handshake", "stream", "frame", "client_port", "server_port", "retransmissions")
 NEEDED = (
     *(name for name in SHOWN if name != "handshake"), "client_random", "time", "server_hello_ms",
     *OF_CLIENT, *OF_SERVER,
@@ -33,12 +37,13 @@ def joined(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per handshake, in order of its time at the first point that saw it: client_random; seen (both, first,
         second); of each point, with `first_` and `second_` in front, handshake, id, capture, stream, frame, addresses
-        and ports, outcome, failure_side and failure_mechanism (NA where it was not seen there); readdressed and
-        altered (names of the columns that differ, comma-joined; NA: none does); answer_lost (bool: the ServerHello was
-        seen at one point only); ended_by (client, server, between, NA: established at both, or not known);
-        hello_apart_ms, the time of the ClientHello at the second point less that at the first, clocks included; and
-        between_ms, the round trip between the points, which needs no common clock: positive where the first is nearer
-        to the client.
+        and ports, outcome, failure_side, failure_mechanism and retransmissions (NA where it was not seen there);
+        readdressed and altered (names of the columns that differ, comma-joined; NA: none does); answer_lost (bool: the
+        ServerHello was seen at one point only); lost_between (Int64: packets that were sent again at one point more
+        often than at the other: at least so many were lost between them, or, where a proxy ends TCP, on one of its
+        sides); ended_by (client, server, between, NA: established at both, or not known); hello_apart_ms, the time of
+        the ClientHello at the second point less that at the first, clocks included; and between_ms, the round trip
+        between the points, which needs no common clock: positive where the first is nearer to the client.
 
     Raises:
         ArgumentError: a column that this needs is missing.
@@ -50,15 +55,40 @@ def joined(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     apart = both["second_time"] - both["first_time"]
     table = pd.DataFrame({
         "client_random": both.index.get_level_values(0), "seen": both["seen"].astype("string"),
-        **{f"{point}_{name}": both[f"{point}_{name}"] for point in POINTS for name in SHOWN},
+        **{f"{point}_{name}": _shown(both, point, name) for point in POINTS for name in SHOWN},
         "readdressed": _different(both, ADDRESSES, pair), "altered": _altered(both, pair),
         "answer_lost": pair & (both["first_server_random"].isna() ^ both["second_server_random"].isna()).to_numpy(),
         "hello_apart_ms": apart.dt.total_seconds().to_numpy(np.float64) * 1000,
         "between_ms": (both["first_server_hello_ms"] - both["second_server_hello_ms"]).to_numpy(np.float64),
     })  # fmt: skip
+    table["lost_between"] = (table["first_retransmissions"] - table["second_retransmissions"]).abs()
     table["ended_by"] = _ended_by(table, first_is_nearer=bool(table["between_ms"].median() >= 0))
     when = both["first_time"].fillna(both["second_time"])
     return table.iloc[np.argsort(when.to_numpy(), kind="stable")].reset_index(drop=True)
+
+
+def _shown(both: pd.DataFrame, point: str, name: str) -> "pd.Series[Any]":
+    """Take a column of one point; numbers stay whole where a handshake was not seen there."""
+    column = both[f"{point}_{name}"]
+    return column.astype("Int64") if name in NUMBERS else column
+
+
+def clocks_apart(table: pd.DataFrame) -> tuple[float, float] | None:
+    """Bound how far the second clock is ahead of the first, in ms, by what passed in both directions.
+
+    No packet arrives before it was sent: the way there is at least nothing, and at most the round trip.
+
+    Returns:
+        The least and the most that all handshakes of `joined` allow, NaN rows aside; None where there is no such
+        value, since clocks drift or were set meanwhile, or nothing was timed in both directions.
+    """
+    apart, back = (table[name].to_numpy(np.float64) for name in ("hello_apart_ms", "between_ms"))
+    timed = ~np.isnan(back)
+    if not timed.any():
+        return None
+    ends = np.sort(np.stack([apart[timed], apart[timed] - back[timed]]), axis=0)
+    low, high = float(ends[0].max()), float(ends[1].min())
+    return (low, high) if low <= high else None
 
 
 def _keyed(table: pd.DataFrame, point: str) -> pd.DataFrame:
