@@ -23,6 +23,7 @@ OTHERS = [
     *sorted((ROOT / "tests" / "captures").glob("*.pcap")),
     *(ROOT / "lab" / "captures" / f"{name}.pcap" for name in ("nobody", "lookers", "rustls", "haproxy", "mbedtls")),
 ]
+LAB = sorted((ROOT / "lab" / "captures").glob("*.pcap"))
 ALERT = ROOT / "sample_captures" / "intermittent-alert.pcap"
 MUTUAL = ROOT / "sample_captures" / "mutual-tls.pcapng"
 HEADER = 24  # bytes of a pcap file header
@@ -68,6 +69,13 @@ def test_some_handshakes_read_again_are_the_same(path: Path) -> None:
     bad = rows[rows["outcome"] != "established"]
     if len(bad):
         assert_same_rows(path, bad)
+
+
+@pytest.mark.parametrize("path", LAB, ids=lambda path: path.stem)
+def test_any_handshakes_of_the_lab_read_again_are_the_same(path: Path) -> None:
+    """Of every stack's capture, 60 handshakes drawn at random give the rows they had."""
+    rows = rows_of(path)
+    assert_same_rows(path, rows.sample(min(60, len(rows)), random_state=len(rows)).sort_index())
 
 
 @pytest.mark.parametrize("name", TUNNELS)

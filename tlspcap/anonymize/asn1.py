@@ -22,7 +22,7 @@ _SMALL = 4  # bytes of an integer that is a version, a path length or an exponen
 _FLAGS = 3  # bytes of a bit string that holds flags
 _EC_KEY = "1.2.840.10045.2.1"
 _TIMESTAMPS = bytes.fromhex("2b06010401d679020402")  # identifier of the SCT list (RFC 6962 3.3)
-_DEEPEST = 32
+MOST_NESTED = 32
 _START_TLS = b"1.3.6.1.4.1.1466.20037"  # RFC 4511 4.14.1: text, where LDAP is spoken
 
 
@@ -53,7 +53,7 @@ def certificate(data: bytes, names: Pseudonyms) -> bytes:
 def _elements(data: bytes, names: Pseudonyms, depth: int, *, extension: bool = False) -> bytes:
     """Replace within the elements that `data` consists of; `extension`: an octet string among them holds DER."""
     out, at = [], 0
-    if depth > _DEEPEST:
+    if depth > MOST_NESTED:
         raise Malformed("der", 0)
     while at < len(data):
         tag, start, end = der.header(data, at)

@@ -20,12 +20,16 @@ _KEPT = frozenset({
     Code.SIGNATURE_ALGORITHMS_CERT,
     1,  # max_fragment_length (RFC 6066 4)
     4,  # truncated_hmac (RFC 6066 7)
+    9,  # cert_type (RFC 6091 3.1)
     28,  # record_size_limit (RFC 8449)
     34,  # delegated_credential (RFC 9345)
     49,  # post_handshake_auth (RFC 8446 4.2.6)
     13172, 17513, 17613,  # names of application protocols too: next_protocol_negotiation, application_settings
 })  # fmt: skip
 _PADDING, _COOKIE, _TIMESTAMPS = 21, 44, 18  # RFC 7685; RFC 8446 4.2.2; RFC 6962 3.3.1
+_STATUS_REQUEST_V2, _TRUSTED_CA_KEYS, _USE_SRTP, _CONNECTION_ID = 17, 3, 14, 54  # RFC 6961, 6066 6, 5764 4.1.1, 9146 3
+_KEY_HASH, _DISTINGUISHED_NAME, _CERTIFICATE_HASH = 1, 2, 3  # IdentifierType (RFC 6066 6)
+_SHA1 = 20  # bytes
 
 _Work = Callable[[Redaction], object]
 
@@ -110,6 +114,42 @@ def _status_request(found: Redaction) -> None:
         found.vector(2)
 
 
+def _status_requests(found: Redaction) -> None:
+    """status_request_v2 (RFC 6961 2.2): a list of them, each with its length."""
+
+    def request(entry: Redaction) -> None:
+        entry.keep(1)
+        entry.vector(2, lambda content: redact(content, entry.names, _responders))
+
+    if not found.at_end:
+        found.vector(2, each(found.names, request))
+
+
+def _responders(found: Redaction) -> None:
+    found.vector(2)
+    found.vector(2)
+
+
+def _trusted_authorities(found: Redaction) -> None:
+    """trusted_ca_keys (RFC 6066 6): names and hashes of authorities; a server's is empty."""
+
+    def authority(entry: Redaction) -> None:
+        kind = entry.keep(1)[0]
+        if kind == _DISTINGUISHED_NAME:
+            entry.vector(2, lambda name: asn1.replaced(name, entry.names))
+        elif kind in (_KEY_HASH, _CERTIFICATE_HASH):
+            entry.replace(_SHA1)
+
+    if not found.at_end:
+        found.vector(2, each(found.names, authority))
+
+
+def _srtp(found: Redaction) -> None:
+    """use_srtp (RFC 5764 4.1.1): profiles stay, the key's identifier does not."""
+    found.vector(2, keep)
+    found.vector(1)
+
+
 def _share(found: Redaction) -> None:
     found.keep(2)
     found.vector(2)
@@ -164,9 +204,13 @@ _EITHER: dict[int, _Work] = {
     Code.CERTIFICATE_AUTHORITIES: authorities,
     _PADDING: _padding,
     _TIMESTAMPS: _timestamps,
+    _TRUSTED_CA_KEYS: _trusted_authorities,
+    _USE_SRTP: _srtp,
+    _CONNECTION_ID: lambda found: found.vector(1),
 }
 _CLIENT = _EITHER | {
     Code.STATUS_REQUEST: _status_request,
+    _STATUS_REQUEST_V2: _status_requests,
     Code.KEY_SHARE: _shares,
     Code.KEY_SHARE_DRAFT: _shares,
     Code.PRE_SHARED_KEY: _keys_to_resume,
