@@ -59,6 +59,14 @@ def _groups(with_keys: bool) -> Iterator[tuple[str, pd.DataFrame, dict[str, pd.D
         yield str(cause), rows, {name: pd.concat([part[name] for part in parts]) for name in NEEDED}
 
 
+def of_scenario(name: str, scenario: str, with_keys: bool) -> dict[str, pd.DataFrame]:
+    """Give the tables of the connections of one scenario in a capture; with keys, of those that have some."""
+    truth = lab_score.truth(lab_score.CAPTURES)
+    rows = truth[(truth["capture"] == name) & (truth["scenario"] == scenario)]
+    tables = _only(_read(name, 0, with_keys), rows[rows["keys"]] if with_keys else rows)
+    return tables | {"handshakes": tables["handshakes"].reset_index(drop=True)}
+
+
 @cache
 def _read(name: str, place: int, with_keys: bool) -> dict[str, pd.DataFrame]:
     """Read a capture; its server gets an address of its own, since all were recorded at the same one."""

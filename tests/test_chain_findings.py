@@ -216,8 +216,8 @@ def test_what_is_sent_in_vain_is_said() -> None:
     assert only("root_sent", shown(leaf, middle, ROOT.der)).severity is Severity.INFO
     stranger = pki.Signer("Stranger", ROOT)
     strange = only("needless_certificates", shown(leaf, middle, stranger.der))
-    assert "1 certificate that is no part of it" in strange.title
-    assert "1 certificate twice" in only("needless_certificates", shown(leaf, leaf, middle)).title
+    assert "that does not belong to it" in strange.title
+    assert only("needless_certificates", shown(leaf, leaf, middle)).title.endswith(" twice")
 
 
 def test_a_chain_over_the_initial_window_costs_a_round_trip() -> None:

@@ -15,7 +15,7 @@ import pytest
 from packet_builder import block, enhanced, interface, section
 
 import tlspcap
-from tlspcap import cli
+from tlspcap import cli, findings
 from tlspcap.errors import ArgumentError
 from tlspcap.spread import Reading, read_tables, scan_tables
 
@@ -197,6 +197,18 @@ def test_mutual_tls_without_keys_is_probable_and_with_them_certain() -> None:
             assert (after.failure_mechanism, after.certainty) == ("alert", "certain")
             assert "key log" in after.reason
     assert hidden > 10
+
+
+def test_a_compressed_client_certificate_is_a_certificate() -> None:
+    """What a client sends compressed (RFC 8879) stays packed, but that it sent one is told."""
+    place = KEYED.parent / "compressed-client-certificate.pcap"
+    keyed = tlspcap.read(place, keylog=place.with_suffix(".keys"))
+    assert keyed.handshakes["client_auth"].tolist() == ["certificate", "certificate"]
+    assert keyed.handshakes["client_certificate_sha256"].isna().all()
+    packed = keyed.messages[keyed.messages["message"] == "compressed_certificate"]
+    assert packed["sender"].astype(str).tolist() == ["client", "client"]
+    (refused,) = (one for one in findings.find(keyed.tables) if one.severity == "error")
+    assert refused.title.startswith("Server 127.0.0.1:8079 refused the client certificate of client 127.0.0.1: ")
 
 
 def test_keys_fill_in_what_tls13_seals() -> None:

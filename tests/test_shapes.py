@@ -381,6 +381,14 @@ def test_a_compressed_certificate_in_clear_is_named_and_left_packed() -> None:
     assert row(talk)["chain_length"] is None
 
 
+def test_an_empty_certificate_that_is_compressed_is_none() -> None:
+    """What unpacks to 4 bytes holds no certificate (RFC 8446 4.4.2), however it is packed."""
+    request = message(13, vector(1, b"\x40") + vector(2, u16s(0x0403)) + vector(2))
+    packed = record(HANDSHAKE, message(25, u16s(2) + (4).to_bytes(3) + vector(3, bytes(9))))
+    talk = Talk().says(CLIENT, hello((27, b"\2\0\2"))).says(SERVER, choice(), record(HANDSHAKE, request + message(14)))
+    assert row(talk.says(CLIENT, packed))["client_auth"] == "no_certificate"
+
+
 STAPLE = message(22, b"\1" + vector(3, b"response"))
 
 

@@ -17,6 +17,11 @@ from tlspcap.wire.undecided import Sample
 STEP_BACK = 1_000_000  # ns; queues of one network card may differ by less
 MAX_REFUSED = 1_000  # requests for TLS that were declined, of which there is a note
 Key = TypeVar("Key", str, int)
+_ALERT = b"\x15\x03"  # how a record that holds an alert begins (RFC 8446 5.1)
+_HTTP_TO_TLS = (  # nginx, Apache's httpd, Go's net/http, in answer to plain HTTP
+    b"plain HTTP request was sent to HTTPS port", b"speaking plain HTTP to an SSL-enabled server port",
+    b"Client sent an HTTP request to an HTTPS server",
+)  # fmt: skip
 TOP = 5  # kinds of packets named where there is no TLS
 
 
@@ -88,8 +93,11 @@ class Refused:
 
 def _place(address: bytes, port: int) -> str:
     """Address and port as one word."""
-    text = rows.address(address)
-    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
+    return _written(rows.address(address), port)
+
+
+def _written(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 # -- notes that belong to no handshake ----------------------------------------------------------------------------
@@ -103,8 +111,9 @@ def write_notes(builder: Builder, file: FileReading) -> None:
     for _, _, stream, frame in flows.conflicts:
         detail = "a segment was sent again with other bytes; the first seen were used"
         builder.note("conflicting_retransmission", detail, name, stream=stream, frame=frame)
+    tls = {file.servers[sample.number] for sample in flows.samples if _wants_tls(sample)}
     for sample in flows.samples:
-        _note_sample(builder, file, sample)
+        _note_sample(builder, file, sample, tls)
     for detail, (capture, stream, frame), time in refused.notes():
         builder.note("starttls_refused", detail, capture, stream=stream, frame=frame, time=time)
     for detail in _of_keys(file.keys) if file.keys else ():
@@ -168,14 +177,23 @@ def _of_caps(builder: Builder, file: FileReading) -> Iterator[str]:
         yield f"more than {MAX_SERVERS} servers speak TLS: plain HTTP to the others is not noted"
 
 
-def _note_sample(builder: Builder, file: FileReading, sample: Sample) -> None:
-    """Note a conversation without a hello that speaks records of TLS, or HTTP to a server that speaks TLS."""
+def _wants_tls(sample: Sample) -> bool:
+    """Whether a server answered HTTP with an alert of TLS, or with words that say that it speaks TLS there."""
+    answer = sample.starts[1 - sample.side]
+    return sample.speaks == "http" and (answer.startswith(_ALERT) or any(words in answer for words in _HTTP_TO_TLS))
+
+
+def _note_sample(builder: Builder, file: FileReading, sample: Sample, tls: set[tuple[str, int]]) -> None:
+    """Note a conversation without a hello that speaks records of TLS, or HTTP to a server that speaks TLS.
+
+    `tls`: servers that said so themselves, beside those of which there are handshakes.
+    """
     where = {"stream": sample.stream, "frame": sample.frame & FRAME_MASK, "time": sample.time}
     if sample.speaks == "records":
         detail = "TLS records, but no hello was captured: joined in mid-stream"
         builder.note("tls_without_hello", detail, file.facts.name, **where)
-    elif file.servers[sample.number] in builder.servers:
-        detail = "plain HTTP to a server that speaks TLS on this port"
+    elif file.servers[sample.number] in builder.servers or file.servers[sample.number] in tls:
+        detail = f"plain HTTP to {_written(*file.servers[sample.number])}, which speaks TLS on that port"
         builder.note("http_on_tls_port", detail, file.facts.name, **where)
 
 

@@ -174,6 +174,8 @@ def _client_auth(account: Account) -> str:
         return "not_requested" if _was_not_requested(account) else "unknown"
     if account.client_chain is not None:
         return "certificate" if account.client_chain else "no_certificate"
+    if "compressed_certificate" in account.client.steps:
+        return "certificate"  # left packed, so that it has no row of its own
     if any(alert.sender == CLIENT and alert.code == 41 for alert in account.alerts):
         return "no_certificate"  # SSL 3.0 says it by an alert (RFC 6101 5.6.6)
     return "requested"

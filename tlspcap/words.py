@@ -35,7 +35,7 @@ _DEEDS = {
     Mechanism.CLOSE: ("connection closed", "by"),
     Mechanism.TIMEOUT: ("no answer", "from"),
     Mechanism.NOT_TLS: ("an answer that is not TLS", "from"),
-    Mechanism.VIOLATION: ("a message that the protocol does not allow", "sent by"),
+    Mechanism.VIOLATION: ("bytes that are no TLS record", "sent by"),
 }
 
 

@@ -30,8 +30,9 @@ def find(tables: Mapping[str, pd.DataFrame], ca: str | Path | None = None) -> li
             nothing is said about trust.
 
     Returns:
-        Findings, errors first, then by how many failed handshakes (else handshakes) each is about. Every failed
-        handshake is in a finding of severity error.
+        Findings, errors first, then by how much each is about: failed handshakes, and conversations in which no
+        handshake came about, else handshakes. Of equals those that name one cause come before those that name
+        several, then those that were seen first. Every failed handshake is in a finding of severity error.
 
     >>> import tlspcap
     >>> [found.id for found in find(tlspcap.read("sample_captures/intermittent-alert-after.pcap").tables)]
@@ -42,13 +43,17 @@ def find(tables: Mapping[str, pd.DataFrame], ca: str | Path | None = None) -> li
         said = list(rule.ask(case))
         case.explain(number for one in said if one.severity is Severity.ERROR for number in one.handshakes)
         found += said
-    weights = [_weight(one, case) for one in found]
-    order = sorted(range(len(found)), key=lambda i: (_SEVERITIES.index(found[i].severity), -weights[i], i))
+    order = sorted(range(len(found)), key=lambda i: (*_rank(found[i], case), i))
     return [found[i] for i in order]
 
 
-def _weight(one: Finding, case: Case) -> int:
-    return case.count_failed(one.handshakes) if one.severity is Severity.ERROR else len(one.frames)
+def _rank(one: Finding, case: Case) -> tuple[int, int, int, int]:
+    """How near to the top a finding stands: less is nearer."""
+    severity = _SEVERITIES.index(one.severity)
+    if one.severity is not Severity.ERROR:  # of equals, the order of the rules is what is worse
+        return severity, -len(one.frames), 0, 0
+    unmade = len(one.streams) - len(one.handshakes)  # conversations without a handshake have a stream alone
+    return severity, -case.count_failed(one.handshakes) - unmade, len(one.causes), case.first(one.handshakes)
 
 
 def table(findings: Iterable[Finding]) -> pd.DataFrame:

@@ -109,6 +109,11 @@ class Case:
     def _known(self, ids: Iterable[str]) -> list[int]:
         return [self._number_of[one] for one in ids if one in self._number_of]
 
+    def first(self, ids: Iterable[str]) -> int:
+        """Return the row number of the first of the handshakes; of none, one behind all."""
+        found = self._places.get_indexer(pd.Index(list(ids), dtype=object))
+        return int(found.min()) if len(found) else len(self.is_failed)
+
     @cached_property
     def _has_failed(self) -> npt.NDArray[np.bool_]:
         """Which numbers are of handshakes that failed."""

@@ -52,7 +52,7 @@ MEANING: dict[Cause, str] = {
     Cause.SERVER_ERROR: "a fault inside of the server, which the wire does not show",
     Cause.CLIENT_ERROR: "a fault inside of the client, which the wire does not show",
     Cause.NOT_TLS: "one side does not speak TLS on that port",
-    Cause.PROTOCOL_VIOLATION: "one side took a message of the other for wrong",
+    Cause.PROTOCOL_VIOLATION: "one side sent what the protocol does not allow, or the other took it so",
     Cause.SERVER_SILENT: "the server took the hello and never answered",
     Cause.SERVER_ENDED: "the server ended the connection without a word",
     Cause.CLIENT_LEFT: "the client left before it was done: a time-out of its own, a scan, a user",

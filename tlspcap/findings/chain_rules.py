@@ -92,11 +92,11 @@ def needless_certificates(case: Case) -> Iterator[Finding]:
 
 def _say_needless(group: Group) -> Said:
     extra, used = group.chain.extra, {certificate.sha256 for certificate in group.chain.path}
+    count, of = words.count(len(extra), "certificate"), f"the chain for {named(group.leaf)}"
     twice = all(certificate.sha256 in used for certificate in extra)
-    fault = "twice" if twice else f"that {'is' if len(extra) == 1 else 'are'} no part of it"
+    fault = f"of {of} twice" if twice else f"with {of} that {'does' if len(extra) == 1 else 'do'} not belong to it"
     return Said(
-        f"{evidence.servers_do(group.rows, 'send')} {words.count(len(extra), 'certificate')} {fault} in the chain for "
-        f"{named(group.leaf)}",
+        f"{evidence.servers_do(group.rows, 'send')} {count} {fault}",
         "On the server: take what does not belong there out of its chain; it may have been meant to replace what does.",
         (f"Not needed: {words.listed([words.wire(one.subject, 120) for one in extra])}.", *_listed(group.chain)),
     )

@@ -29,13 +29,31 @@ def resumption_declined(case: Case) -> Iterator[Finding]:
     none = ~rows.groupby("server", sort=False)["resumed"].transform("any")
     enough = rows.groupby("server", sort=False)["id"].transform("size") >= ENOUGH
     for part in evidence.by_server(rows[none & enough & ~_roams(rows)]):
-        yield evidence.finding(
-            "resumption_declined", Severity.INFO, part,
-            f"Resumption never works: {evidence.servers(part)} declined all {len(part):,} sessions offered",
-            (f"Versions: {evidence.most_frequent(part['version'])}; {evidence.clients(part)}.",),
+        yield _declined(case, part)
+
+
+def _declined(case: Case, rows: pd.DataFrame) -> Finding:
+    """Tickets that the server gave itself and does not know again are another matter than none at all."""
+    messages = case["messages"]
+    gave = messages["id"][messages["message"] == "new_session_ticket"]
+    own = case.handshakes["server"].isin(rows["server"].unique())
+    given = int(case.handshakes["id"][own].isin(gave).sum())
+    told = f"Versions: {evidence.most_frequent(rows['version'])}; {evidence.clients(rows)}."
+    title = f"Resumption never works: {evidence.servers(rows)} declined all {len(rows):,} sessions offered"
+    if not given:
+        advice = (
             "On the server: switch on session tickets (or a session cache), and let their keys live longer than the "
-            "pauses of the clients; each resumption saves the certificate and its signature.",
-        )  # fmt: skip
+            "pauses of the clients; each resumption saves the certificate and its signature."
+        )
+        return evidence.finding("resumption_declined", Severity.INFO, rows, title, (told,), advice)
+    detail = f"It gave a new ticket in {words.count(given, 'handshake')}: tickets are switched on there."
+    advice = (
+        "Behind the address: if a load balancer hands connections to several servers, let them share their ticket keys "
+        "(nginx: ssl_session_ticket_key), or send each client to the server it had; if it is one server, see that its "
+        "ticket keys outlive the pauses of the clients, its restarts and its worker processes."
+    )
+    title = f"{title}, though it gives out tickets"
+    return evidence.finding("resumption_declined", Severity.INFO, rows, title, (detail, told), advice)
 
 
 def tickets_not_shared(case: Case) -> Iterator[Finding]:

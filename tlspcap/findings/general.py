@@ -33,7 +33,7 @@ def _silence(rows: pd.DataFrame, side: str) -> Finding:
     if side == "client":
         what = f"did not answer the ClientHello{after}, and {clients(rows)} gave up"
     elif after:
-        what = f"was silent{after} after the ClientHello of {clients(rows)}, and then ended it"
+        what = f"said nothing{after} after the ClientHello of {clients(rows)}, and then ended it"
     else:
         what = f"never answered the ClientHello of {clients(rows)}"
     title = f"{upper(servers(rows))} {what} ({words.count(len(rows), 'handshake')})"
@@ -92,6 +92,11 @@ def _advice(rows: pd.DataFrame) -> str:
     side = rows["failure_side"].iloc[0]
     if side == "network":
         return "Look for loss between the two: a firewall, a path MTU that is too small, a broken link."
+    if rows["failure_mechanism"].iloc[0] == "violation":
+        return (
+            f"Look at what the {side} sends there: most often something writes to the connection past TLS (a log line, "
+            "an error page, a device between the two)."
+        )
     if words.missing(side):
         return "Look at the example in Wireshark."
     return f"Look into the log of the {side} at these times: it ended the handshakes, and the wire does not say why."
@@ -104,6 +109,8 @@ def causes_of(rows: pd.DataFrame) -> tuple[Cause, ...]:
     error = Cause.SERVER_ERROR if side == "server" else Cause.CLIENT_ERROR
     if side == "network":
         return (Cause.PATH,)
+    if str(row["failure_mechanism"]) == "violation":
+        return (Cause.PROTOCOL_VIOLATION, error)
     if not words.missing(alert):
         at_hello = side == "server" and row["failure_phase"] == "client_hello"
         odd = (Cause.PROTOCOL_VIOLATION, error, *((Cause.NO_COMMON_GROUP,) if at_hello else ()))

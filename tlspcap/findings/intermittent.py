@@ -10,7 +10,7 @@ from tlspcap.failures import failure_ratio
 from tlspcap.findings.agreement import accepted_elsewhere
 from tlspcap.findings.case import Case
 from tlspcap.findings.causes import Cause
-from tlspcap.findings.evidence import by_server, clients, finding, phrase, servers, upper
+from tlspcap.findings.evidence import by_server, clients, finding, phrase, servers_do, upper
 from tlspcap.findings.general import ENDING, causes_of
 from tlspcap.findings.model import Finding, Severity
 from tlspcap.findings.offers import alert, looked_up
@@ -35,8 +35,8 @@ def _intermittent(case: Case, rows: pd.DataFrame) -> Finding:
     ratio = failure_ratio(same, by=None).iloc[0]
     base = int(ratio["failed"] + ratio["established"])
     title = (
-        f"{upper(servers(rows))} fails now and then: {len(rows):,} of {base:,} handshakes with the same offers ended "
-        f"with {alert(rows)}, {ratio['established']:,.0f} succeeded{_contrast(own, rows)}"
+        f"{upper(servers_do(rows, 'fail'))} now and then: {len(rows):,} of {base:,} handshakes with the same offers "
+        f"ended with {alert(rows)}, {ratio['established']:,.0f} succeeded{_contrast(own, rows)}"
     )
     bounds = words.interval(ratio["ci_low"], ratio["ci_high"])
     detail = (
@@ -124,7 +124,7 @@ def _hello_sizes(case: Case) -> "pd.Series[float]":
 def _large(rows: pd.DataFrame, largest: "pd.Series[float]") -> Finding:
     least, most = rows["size"].min(), largest.reindex(rows["server"].unique()).max()
     title = (
-        f"{upper(servers(rows))} answers no ClientHello as large as {least:,.0f} bytes "
+        f"{upper(servers_do(rows, 'answer'))} no ClientHello as large as {least:,.0f} bytes "
         f"({words.count(len(rows), 'handshake')} of {clients(rows)}), while it answers smaller ones, "
         f"up to {most:,.0f} bytes"
     )

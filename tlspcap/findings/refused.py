@@ -207,10 +207,10 @@ def _of_client(row: "pd.Series[Any]") -> tuple[Cause, ...]:
 def _refused_client(case: Case, rows: pd.DataFrame, causes: tuple[Cause, ...]) -> Finding:
     count = words.count(len(rows), "handshake")
     first = rows.iloc[0]
-    sealed = first["client_auth"] != "certificate" and not first["empty"]
+    seen = first["client_auth"] == "certificate" and not words.missing(first["client_certificate_sha256"])
     if causes[0] is Cause.CLIENT_CERTIFICATE_MISSING:
         wish = f"{upper(servers(rows))} asked for a client certificate, and {clients(rows)} sent none"
-    elif sealed:
+    elif not seen and not first["empty"]:
         wish = f"{upper(servers(rows))} refused the client certificate of {clients(rows)}"
     else:
         wish = f"{upper(servers(rows))} refused the client certificate of {clients(rows)}, {_fault(case, rows, causes)}"

@@ -91,8 +91,8 @@ RULES = (
     Rule(client_left, "tlspcap"),
     Rule(unexplained_failure, "tlspcap"),
     # What nobody failed by: lints
-    Rule(old_version, "RFC 8996, RFC 7568, RFC 6176"),
     Rule(weak_cipher, "RFC 9325 4.1, RFC 7465"),
+    Rule(old_version, "RFC 8996, RFC 7568, RFC 6176"),
     Rule(no_forward_secrecy, "RFC 9325 4.1"),
     Rule(certificate_expires_soon, "RFC 5280 4.1.2.5"),
     Rule(certificate_varies, "tlspcap"),

@@ -20,6 +20,7 @@ _WANTED = [
     "negotiated_version", "offered_version_max", "cipher", "cipher_code", "dh_bits", "forward_secrecy",
     "secure_renegotiation", "client_hello_digest", "outcome", "alert", "failure_side", "failure_phase",
 ]  # fmt: skip
+_AT_CHOICE = ("server_hello", "server_certificate", "key_exchange")  # a flight comes as a whole, mostly
 _RENEGOTIATION = ("renegotiation_info", "TLS_EMPTY_RENEGOTIATION_INFO_SCSV")
 
 
@@ -95,7 +96,7 @@ def small_dh_group(case: Case) -> Iterator[Finding]:
     """A server sends Diffie-Hellman parameters with a prime below 2048 bits."""
     rows = case.handshakes[_WANTED]
     rows = rows[(rows["dh_bits"] < ENOUGH_DH_BITS).fillna(False).astype(bool)]
-    refused = _refused(case, rows, "key_exchange")
+    refused = _refused(case, rows)
     advice = (
         f"On the server: use ECDHE, or a group of {ENOUGH_DH_BITS} bits or more (RFC 7919, RFC 9325 4.1); current "
         "clients refuse groups below 1024 bits, some below 2048."
@@ -119,7 +120,7 @@ def insecure_renegotiation(case: Case) -> Iterator[Finding]:
     able = offers["digest"][listed.str.contains("|".join(_RENEGOTIATION), regex=True).fillna(False)]
     lacking = (rows["secure_renegotiation"] == False).fillna(False).astype(bool)  # noqa: E712 - a column, and NA in it
     rows = rows[lacking & rows["client_hello_digest"].isin(able)]
-    refused = _refused(case, rows, "server_hello")
+    refused = _refused(case, rows)
     advice = (
         "On the server: update its TLS library; all since 2010 have it (RFC 5746 3.6). OpenSSL 3 and others refuse to "
         "talk to a server without."
@@ -134,9 +135,9 @@ def insecure_renegotiation(case: Case) -> Iterator[Finding]:
         yield _weak("insecure_renegotiation", part, statement, advice, ())
 
 
-def _refused(case: Case, rows: pd.DataFrame, phase: str) -> "pd.Series[bool]":
-    """Which handshakes the client ended at a step, with an alert that says no more than no."""
-    ended = (rows["failure_side"] == "client") & (rows["failure_phase"] == phase) & rows["alert"].isin(_NO)
+def _refused(case: Case, rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Which handshakes the client ended at the server's choice, with an alert that says no more than no."""
+    ended = (rows["failure_side"] == "client") & rows["failure_phase"].isin(_AT_CHOICE) & rows["alert"].isin(_NO)
     return ended & case.is_open(rows)
 
 

@@ -7,12 +7,13 @@ import pandas as pd
 from tlspcap import words
 from tlspcap.findings.case import Case
 from tlspcap.findings.causes import Cause
-from tlspcap.findings.evidence import by_server, clients, finding, servers, upper
+from tlspcap.findings.evidence import by_server, clients, finding, servers, servers_do, upper
 from tlspcap.findings.model import Finding, Severity
 
 # How an answer that is not TLS begins in the reason of a handshake, and what speaks so
 SPEAKERS = {
-    "HTTP/": "plain HTTP", "<html": "plain HTTP", "SSH-": "SSH", "220": "SMTP or FTP", "+OK": "POP3", "* OK": "IMAP",
+    "HTTP/": "plain HTTP", "<html": "plain HTTP", "SSH-": "SSH", "Invalid SSH": "SSH", "220": "SMTP or FTP",
+    "+OK": "POP3", "* OK": "IMAP",
 }  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def _speaks(reasons: "pd.Series[str]") -> "pd.Series[str]":
 
 def _plain(rows: pd.DataFrame, speaks: str) -> Finding:
     count = words.count(len(rows), "handshake")
-    title = f"{upper(servers(rows))} speaks {speaks} on that port, and {clients(rows)} spoke TLS to it ({count})"
+    title = f"{upper(servers_do(rows, 'speak'))} {speaks} on that port, and {clients(rows)} spoke TLS to it ({count})"
     detail = (f"{upper(words.wire(rows['reason'].iloc[0], 300))}.",)
     return finding("tls_to_plain_port", Severity.ERROR, rows, title, detail, _advice(speaks), (Cause.NOT_TLS,))
 
@@ -84,5 +85,7 @@ def _noted(case: Case, kind: str, severity: Severity, what: str, advice: str) ->
         return
     counts = rows["detail"].value_counts()
     detail = tuple(f"{n:,} {words.TIMES} {words.wire(text, 300)}." for text, n in counts.head(5).items())
+    if len(counts) == 1:  # the note says more, and names the server
+        what = f"{upper(words.wire(counts.index[0], 300))},"
     title = f"{what} in {words.count(rows['stream'].nunique(), 'conversation')}"
     yield finding(kind, severity, rows, title, detail, advice, (Cause.NOT_TLS,))

@@ -12,6 +12,7 @@ from tlspcap.tls.messages import (
     CertificateVerify,
     ClientHello,
     ClientKeyExchange,
+    CompressedCertificate,
     EncryptedExtensions,
     Message,
     NewSessionTicket,
@@ -20,6 +21,8 @@ from tlspcap.tls.messages import (
 )
 from tlspcap.tls.noting import odd
 from tlspcap.tls.records import RawMessage
+
+EMPTY_CERTIFICATE = 4  # bytes: a context of no length, and a list of none
 
 
 def keep(account: Account, role: str, message: Message | ssl2.Message, raw: RawMessage) -> None:
@@ -62,6 +65,12 @@ def _keep_certificate(account: Account, role: str, message: Certificate, raw: Ra
         account.stapled = account.stapled or message.ocsp_stapled
     elif role == CLIENT and account.client_chain is None:
         account.client_chain = message.certificates
+
+
+def _keep_compressed(account: Account, role: str, message: CompressedCertificate, raw: RawMessage) -> None:
+    """Of a compressed one no more than whether it holds any: an empty Certificate is 4 bytes (RFC 8446 4.4.2)."""
+    if role == CLIENT and account.client_chain is None and message.uncompressed_length <= EMPTY_CERTIFICATE:
+        account.client_chain = ()
 
 
 def _keep_certificate_request(account: Account, role: str, message: CertificateRequest, raw: RawMessage) -> None:
@@ -120,6 +129,7 @@ _KEEPERS: dict[type, Callable[..., None]] = {
     ClientHello: _keep_client_hello,
     ServerHello: _keep_server_hello,
     Certificate: _keep_certificate,
+    CompressedCertificate: _keep_compressed,
     CertificateRequest: _keep_certificate_request,
     EncryptedExtensions: _keep_encrypted_extensions,
     CertificateVerify: _keep_certificate_verify,

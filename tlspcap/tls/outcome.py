@@ -42,6 +42,7 @@ RULES: tuple[Rule, ...] = (
     tls13.ended_behind_finished,
     tls13.sealed_refusal_within_flight,
     clear.gave_up_by_alert,
+    endings.no_tls_within,
     endings.ended_early,
     endings.silence,
     endings.bytes_missing,

@@ -34,7 +34,7 @@ from tlspcap.wire.waiting import WaitingRoom
 MAX_YOUNG_BYTES = 16_384  # payload, both sides together, that passes without a hello before a conversation is dismissed
 MAX_YOUNG_PACKETS = 512  # packets, the same
 MAX_SAMPLES = 10_000  # conversations without a hello of which the first bytes are kept
-SAMPLE_BYTES = 64  # of each side
+SAMPLE_BYTES = 400  # of each side: enough for the words in an error page of HTTP
 
 UNDECIDED, FOLLOWED, PLAIN, OVER = range(4)  # states of a conversation; the last two are never looked at again
 

@@ -3,6 +3,7 @@
 from tlspcap.tls.account import CLIENT, SERVER
 from tlspcap.tls.evidence import Evidence
 from tlspcap.tls.phases import phase_of, step_words
+from tlspcap.tls.quoting import quote
 from tlspcap.tls.verdict import Mechanism, Party, Phase, Verdict, failed, unknown
 from tlspcap.transport import Closed, Data
 
@@ -33,6 +34,22 @@ def closed_before_alert(seen: Evidence) -> Verdict | None:
     alerts = [*seen.account.alerts, *seen.account.client.sealed_alerts, *seen.account.server.sealed_alerts]
     answers = all(alert.sender == other and _is_before(closed, alert.data) for alert in alerts)
     return _closed("closed_before_alert", seen, closed) if alerts and answers and seen.whole else None
+
+
+def no_tls_within(seen: Evidence) -> Verdict | None:
+    """In mid-handshake a side sent bytes that are no TLS record, and the connection ended: it broke the protocol.
+
+    Not one byte before them is missing, and what takes them for a record must end the connection (RFC 8446 5, 5.1), so
+    it does not matter who closes.
+    """
+    account, stray = seen.account, seen.account.stray
+    over = seen.closed is not None or seen.silent
+    if stray is None or account.hello is None or seen.gap or seen.one_sided or not over:
+        return None
+    sender = Party(account.stray_sender)
+    phase = phase_of(seen, sender, None)
+    reason = f"the {sender} sent bytes that are no TLS record {step_words(sender, phase)}: {quote(stray.content)}"
+    return failed("no_tls_within", sender, Mechanism.VIOLATION, phase, reason, stray.data)
 
 
 def ended_early(seen: Evidence) -> Verdict | None:
