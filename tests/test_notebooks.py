@@ -44,10 +44,7 @@ def _outputs(notebook: Any, kind: str) -> list[str]:
     return found
 
 
-RUN = ["01_first_look.ipynb", "02_intermittent_alert.ipynb", "05_certificates.ipynb", "06_nights.ipynb"]
-
-
-@pytest.fixture(scope="module", params=RUN)
+@pytest.fixture(scope="module", params=sorted(path.name for path in NOTEBOOKS.glob("*.ipynb")))
 def notebook(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Give each notebook after it ran."""
     with pytest.MonkeyPatch.context() as patch:
@@ -73,6 +70,14 @@ def test_findings_are_those_of_the_text(notebook: Any) -> None:
     if "In the night of" in text:
         assert re.search(r"clients? offers? at most TLS 1\.0 and did not in the nights before", text)
         assert "handshakes failed" in text
+    elif "Stranger Root" in text:
+        assert "which was issued by CN=Stranger Root,O=Stranger: 4 handshakes ended with unknown_ca (48)" in text
+        assert "which was issued by CN=Stranger Root,O=Stranger: 8 handshakes ended with unknown_ca (48)" in text
+        assert "certificate_required (116)" in text
+    elif "resumption" in text and "ticket" in text:
+        assert "3 clients offer at most TLS 1.1, and server 10.40.0.10:443 accepted nothing below TLS 1.2" in text
+        assert "Raising it to TLS 1.3 would shut out up to 2 clients more" in text
+        assert "declined all 4 sessions offered, though it gives out tickets" in text
     elif "missing_intermediate" in text:
         assert "without the intermediate certificate CN=Home Trust TLS CA 1,O=Home Trust" in text
         assert "had expired 3 days before" in text
