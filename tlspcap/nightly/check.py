@@ -135,10 +135,12 @@ def _expiring(night: Store, date: str, limit: float) -> Iterator[Breach]:
 
     for row in certificates(night).to_dict("records"):
         if row["days_left"] < limit:
-            state = "expired" if row["days_left"] < 0 else "expires"
+            days, ends = abs(row["days_left"]), f"{row['not_after']:%Y-%m-%d}"
+            when = f"expired on {ends}, {days:,.0f} days before" if row["days_left"] < 0 else (
+                f"expires on {ends}, {days:,.0f} days after")  # fmt: skip
             yield Breach("certificate_days", row["sha256"], row["days_left"], limit,
-                         f"certificate {row['subject']} of {row['servers']} {state} on {row['not_after']:%Y-%m-%d}, "
-                         f"{row['days_left']:,.0f} days after {date}; {limit:,.0f} are wanted")  # fmt: skip
+                         f"certificate {row['subject']} of {row['servers']} {when} the end of {date}; "
+                         f"{limit:,.0f} are wanted")  # fmt: skip
 
 
 def regressions(table: pd.DataFrame) -> list[Breach]:
