@@ -41,8 +41,8 @@ def servers(seed: int, size: int) -> Servers:
 
 def alarms(table: pd.DataFrame, nights: range) -> list[list[str]]:
     """Judge some nights of a table as `check` does; tell the servers that were named on each."""
-    days = [rows for _, rows in table.groupby("date", sort=True)]
-    judged = (pd.concat(days[max(0, night - NIGHTS) : night + 1], ignore_index=True) for night in nights)
+    ends = [0, *np.searchsorted(table["date"], table["date"].unique(), side="right")]
+    judged = (table.iloc[ends[max(0, night - NIGHTS)] : ends[night + 1]] for night in nights)
     return [[breach.what for breach in regressions(one)] for one in judged]
 
 

@@ -75,13 +75,13 @@ def judge(series: Series, nights: int = 1) -> Verdict | None:
     present = float(last @ series.values[-nights:] / last.sum())
     chance = float(1 / last.sum() + np.square(asked) @ (1 / total))
     t = (present - expected) / math.sqrt(chance)
-    return Verdict(expected, student_t_above(t, len(y) - len(np.unique(before))), nights)
+    return Verdict(expected, student_t_above(t, len(y) - _distinct(before)), nights)
 
 
 def _levels(weekdays: Ints, before: int) -> Ints:
     """Give each night its level: its weekday's, if the nights before show each at least three times; else all one."""
     seen = np.bincount(weekdays[:before], minlength=7)
-    if before < WEEKDAYS_FROM or seen[np.unique(weekdays)].min() < 3:
+    if before < WEEKDAYS_FROM or seen[weekdays].min() < 3:
         return np.zeros(len(weekdays), np.int64)
     return weekdays
 
@@ -91,9 +91,13 @@ def _between(levels: Ints, count: int, y: Floats, v: Floats) -> float:
     weights = 1 / v
     total = np.maximum(np.bincount(levels, weights, count), TINY)
     residuals = y - (np.bincount(levels, weights * y, count) / total)[levels]
-    excess = float(weights @ np.square(residuals)) - (len(y) - len(np.unique(levels)))
+    excess = float(weights @ np.square(residuals)) - (len(y) - _distinct(levels))
     scale = float(weights.sum() - (np.bincount(levels, np.square(weights), count) / total).sum())
     return max(0.0, excess / scale)
+
+
+def _distinct(levels: Ints) -> int:
+    return int(np.count_nonzero(np.bincount(levels)))
 
 
 def student_t_above(t: float, degrees: int) -> float:
