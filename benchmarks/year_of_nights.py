@@ -3,7 +3,7 @@
     python benchmarks/year_of_nights.py make FOLDER [--handshakes 20000000]
     python benchmarks/year_of_nights.py measure FOLDER [FOLDER…]
 
-A store has 365 nights of 20 servers. Its rows are drawn, with replacement, from those of the sample captures; times,
+A store has 365 nights of 20 addresses. Its rows are drawn, with replacement, from those of the sample captures; times,
 identities, random values, addresses, ports and durations are drawn anew, so that they compress as real ones do. It is
 written by the code that `batch` writes with. `measure` runs each command as a process of its own, twice, and writes the
 least of each and a plot into docs/nightly.md. Delete the folders afterwards: a year takes some gigabytes.
