@@ -8,10 +8,12 @@ import bz2
 import io
 import lzma
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 _READ_BYTES = 1 << 16  # read from the file at once
+STEP = 256  # packed bytes of zstd taken at once, and of gzip where it is damaged
 _MOST = 1 << 20  # bytes unpacked at once: bzip2 packs 46 MB of zeros into 40 bytes
 _XZ_MEMORY = 1 << 28  # bytes; `xz -9` needs a quarter of it, and a crafted header could ask for 4 GB
 
@@ -28,7 +30,7 @@ class Unpacking(NamedTuple):
 
 
 class Packing(NamedTuple):
-    """One format. A damaged stream loses no more than what `piece` packed bytes hold."""
+    """One format. A damaged stream loses what `piece` packed bytes hold, or less; of gzip and zstd what STEP do."""
 
     name: str
     magic: bytes
@@ -40,7 +42,8 @@ class _Gzip:
     """One member, by the interface that Python's other decompressors share."""
 
     def __init__(self) -> None:
-        self._inner = zlib.decompressobj(wbits=31)
+        self._inner = self._before = zlib.decompressobj(wbits=31)
+        self._given = b""
 
     @property
     def eof(self) -> bool:
@@ -51,14 +54,23 @@ class _Gzip:
         return self._inner.unused_data
 
     def decompress(self, piece: bytes, most: int) -> bytes:
-        return self._inner.decompress(self._inner.unconsumed_tail + piece, most)
+        self._before, self._given = self._inner.copy(), self._inner.unconsumed_tail + piece
+        return self._inner.decompress(self._given, most)
+
+    def before_damage(self) -> Iterator[bytes]:
+        """Unpack once more what was given last, in small steps, up to the error."""
+        with suppress(zlib.error):
+            for at in range(0, len(self._given), STEP):
+                yield self._before.decompress(self._given[at : at + STEP])
 
 
 class _Zstd:
-    """The same of zstd, whose pieces are small instead: it packs 128 KB into 4 bytes, no more."""
+    """The same of zstd, which takes no limit: it is given little at once, for it packs 128 KB into 4 bytes, no more."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
+        self._rest = b""  # given, and not yet taken
+        self._unpacked: list[bytes] = []
 
     @property
     def eof(self) -> bool:
@@ -66,10 +78,21 @@ class _Zstd:
 
     @property
     def unused_data(self) -> bytes:
-        return bytes(self._inner.unused_data)
+        return bytes(self._inner.unused_data) + self._rest
 
     def decompress(self, piece: bytes, most: int) -> bytes:
-        return bytes(self._inner.decompress(piece)) if piece else b""
+        given, at, size = self._rest + piece, 0, 0
+        self._unpacked, unpack = [], self._inner.decompress
+        while at < len(given) and size < most and not self._inner.eof:
+            self._unpacked.append(unpack(given[at : at + STEP]))
+            size += len(self._unpacked[-1])
+            at += STEP
+        self._rest = given[at:]
+        return b"".join(self._unpacked)
+
+    def before_damage(self) -> list[bytes]:
+        """Return what was unpacked of what was given last, up to the error."""
+        return self._unpacked
 
 
 def _gzip() -> Unpacking:
@@ -97,11 +120,11 @@ def _lz4() -> Unpacking:
 
 
 PACKINGS = (
-    Packing("gzip", b"\x1f\x8b", 4096, _gzip),  # RFC 1952 2.3.1
+    Packing("gzip", b"\x1f\x8b", _READ_BYTES, _gzip),  # RFC 1952 2.3.1
     Packing("bzip2", b"BZh", 4096, _bzip2),
     Packing("xz", b"\xfd7zXZ\x00", 4096, _xz),
-    Packing("zstd", b"\x28\xb5\x2f\xfd", 512, _zstd),  # RFC 8878 3.1.1
-    Packing("zstd", b"\x50\x2a\x4d\x18", 512, _zstd),  # pzstd begins with a skippable frame (RFC 8878 3.1.2)
+    Packing("zstd", b"\x28\xb5\x2f\xfd", _READ_BYTES, _zstd),  # RFC 8878 3.1.1
+    Packing("zstd", b"\x50\x2a\x4d\x18", _READ_BYTES, _zstd),  # pzstd begins with a skippable frame (RFC 8878 3.1.2)
     Packing("lz4", b"\x04\x22\x4d\x18", 4096, _lz4),
 )
 
@@ -126,18 +149,24 @@ class Unpacked:
         self._packed, self._at = memoryview(b""), 0  # read from the stream, and what of it was used
         self._ready = memoryview(b"")  # unpacked, and not yet given out
         self._more = False  # what was given to the member makes more than was taken
+        self._broken: BrokenPacking | None = None  # to be told when what was unpacked before is given out
 
     def readinto(self, view: memoryview) -> int:
         """Fill some of a buffer and return how many bytes; 0 at the end.
 
         Raises BrokenPacking where the packed data ends too early or is damaged.
         """
-        while not self._ready and (self._more or self._packed_follows()):
+        while not self._ready and self._is_sound() and (self._more or self._packed_follows()):
             self._ready = memoryview(self._unpack())
         count = min(len(view), len(self._ready))
         view[:count] = self._ready[:count]
         self._ready = self._ready[count:]
         return count
+
+    def _is_sound(self) -> bool:
+        if self._broken is not None:
+            raise self._broken
+        return True
 
     def _packed_follows(self) -> bool:
         """Have packed bytes at hand; False where the data ends as it should."""
@@ -157,7 +186,8 @@ class Unpacked:
         try:
             unpacked: bytes = self._member.decompress(bytes(piece), _MOST)
         except self._unpacking.errors as error:
-            raise BrokenPacking(str(error)) from error
+            self._broken = BrokenPacking(str(error))
+            return b"".join(self._member.before_damage()) if hasattr(self._member, "before_damage") else b""
         self._more = len(unpacked) >= _MOST and not self._member.eof
         if self._member.eof:
             self._at -= len(self._member.unused_data or b"")
