@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SECOND = 1_000_000_000
+SHARED = 4  # chunks of capture in the memory that all processes share
 WORTH_SPREADING = 64 << 20  # bytes of capture; starting a process takes as long as reading some 20 MB
 MOST = 8  # processes that are started unasked
 
@@ -186,7 +187,7 @@ def _pieces(job: Job, count: int, rows: int | None, progress: Progress | None) -
         yield from filter(None, work(job, rows, progress))
         return
     shares = [replace(job, share=(index, count)) for index in range(count)]
-    own_seat, *others = seats(count, max(job.chunk_bytes // ROOMS, 1))  # no more in memory than one chunk each
+    own_seat, *others = seats(count, _piece_bytes(count, job.chunk_bytes))
     workers = [_Worker(share, rows, seat) for share, seat in zip(shares[1:], others, strict=True)]
     team = Team(own_seat)
     team.meanwhile = partial(_wait, workers)
@@ -210,6 +211,14 @@ def _pieces(job: Job, count: int, rows: int | None, progress: Progress | None) -
         for worker in workers:
             worker.stop()
         team.close()
+
+
+def _piece_bytes(count: int, chunk_bytes: int) -> int:
+    """How large pieces are: as a chunk, or less, so that what all processes hold at once is SHARED chunks at most.
+
+    Every piece costs each process some thousand calls of numpy, however small it is.
+    """
+    return max(min(chunk_bytes, SHARED * chunk_bytes // (count * ROOMS)), 1)
 
 
 def _wait(workers: "list[_Worker]", sockets: list[Any]) -> list[Any]:
