@@ -333,6 +333,20 @@ def test_a_lock_goes_with_the_process_that_held_it(tmp_path: Path) -> None:
     assert_no_leftovers(tmp_path)
 
 
+def test_a_process_that_outlives_its_batch_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Once the next batch has swept, what such a process goes on to write is refused, and nothing of it stays."""
+    rows = tlspcap.read(SAMPLES / "old-app.pcap").handshakes
+    with writing.locked(tmp_path):
+        outlived = writing.Stage(writing.staging(tmp_path), "0123")
+        outlived.write("handshakes", rows, lambda frame: frame["capture"])
+        writing.sweep(tmp_path)
+        with pytest.raises(FileNotFoundError):
+            outlived.write("handshakes", rows, lambda frame: frame["capture"])
+        with pytest.raises(FileNotFoundError):
+            writing.Stage(outlived.root.parent, "4567")
+        assert [entry.name for entry in tmp_path.iterdir()] == [".lock"]
+
+
 def test_captures_that_nobody_touched_are_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Size, time of change and inode as last time: not opened. Any of them another: the content decides."""
     captures, store = tmp_path / "captures", tmp_path / "store"

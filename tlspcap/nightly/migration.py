@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from tlspcap.nightly.layout import CAPTURES, STAGING, schema_version, version_in
+from tlspcap.nightly.layout import CAPTURES, schema_version, version_in
 from tlspcap.nightly.loose_ends import COLUMNS, cut, loose_ends
-from tlspcap.nightly.writing import Stage, move_into_place, replace_captures
+from tlspcap.nightly.writing import Stage, move_into_place, replace_captures, staging
 
 TIMEOUT = 10.0  # seconds; with which batches read unless told otherwise
 
@@ -30,8 +30,9 @@ class Step(NamedTuple):
 
 def _stamps_and_loose_ends(folder: Path, captures: pd.DataFrame) -> pd.DataFrame:
     """Captures get a `stamp` (unknown: each is read once more to be told apart), runs their `loose_ends`."""
+    place = staging(folder)
     for run, members in captures[captures["run"].notna()].groupby("run"):
-        stage = Stage(folder / STAGING, str(run))
+        stage = Stage(place, str(run))
         ends = loose_ends(cut(_rows(folder, str(run))), members, TIMEOUT)
         stage.write("loose_ends", ends, lambda rows: rows["time"].dt.strftime("%Y-%m-%d"))
         move_into_place(folder, stage.root)

@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -27,6 +27,7 @@ from tlspcap.version import __version__
 if TYPE_CHECKING:
     import pyarrow as pa
 
+SWEPT = ".swept-"  # how what was staged is named while it is removed
 ROW_GROUP = 16_384  # rows; within a file they are in order of server, so that a reader of one server skips most groups
 TIMES = {"certificates": "first_seen"}  # the column that tells a row's date, where it is not `time`
 
@@ -48,7 +49,19 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            shutil.rmtree(folder / STAGING, ignore_errors=True)
+            _clear_staging(folder)
+
+
+def _clear_staging(folder: Path) -> None:
+    """Remove what is staged.
+
+    It gets another name first: a process that outlives its batch for a moment finds its folder no more, and cannot put
+    anything where it was.
+    """
+    with suppress(FileNotFoundError):
+        os.rename(folder / STAGING, folder / f"{SWEPT}{uuid4().hex}")
+    for swept in folder.glob(f"{SWEPT}*"):
+        shutil.rmtree(swept, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:
@@ -57,7 +70,7 @@ def sweep(folder: Path) -> None:
     Raises StoreError where the store has other columns.
     """
     runs = set(read_captures(folder, must_exist=False)["run"].dropna())
-    shutil.rmtree(folder / STAGING, ignore_errors=True)
+    _clear_staging(folder)
     (folder / f"{CAPTURES}.new").unlink(missing_ok=True)
     for name in STORED:
         for file in (folder / name).glob("date=*/*.parquet"):
@@ -66,19 +79,21 @@ def sweep(folder: Path) -> None:
 
 
 def staging(folder: Path) -> Path:
-    """Name a place for what one batch stages; processes that outlive a killed batch for a moment have another."""
-    return folder / STAGING / uuid4().hex
+    """Make a place for what one batch stages; processes that outlive a killed batch for a moment have another."""
+    place = folder / STAGING / uuid4().hex
+    place.mkdir(parents=True)
+    return place
 
 
 class Stage:
-    """The files of one run, while they are written."""
+    """The files of one run, while they are written, below a staging folder that is there."""
 
     def __init__(self, staging: Path, run: str) -> None:
         self.root = staging / run
         self._run = run
         self._count = 0
         shutil.rmtree(self.root, ignore_errors=True)
-        self.root.mkdir(parents=True)
+        self.root.mkdir()
 
     def write(self, name: str, frame: pd.DataFrame, day: Callable[[pd.DataFrame], "pd.Series[str]"]) -> None:
         """Write rows of one table, a file for each date; `day` tells the date of rows that have no time."""
@@ -92,7 +107,8 @@ class Stage:
             frame = frame.sort_values(["server_ip", "server_port", "time", "frame"], kind="stable")
         for date, rows in frame.groupby(days, sort=True):
             file = self.root / name / f"date={date}" / f"{self._run}-{self._count}.parquet"
-            file.parent.mkdir(parents=True, exist_ok=True)
+            file.parent.parent.mkdir(exist_ok=True)  # without parents: a root that was swept away stays away
+            file.parent.mkdir(exist_ok=True)
             write_synced(file, _arrow(name, rows.assign(run=self._run)))
 
 
