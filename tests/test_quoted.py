@@ -121,7 +121,8 @@ def test_chunks_do_not_change_what_quotes_number(seed: int, chunk_bytes: int) ->
     together = scan(capture)
     assert scan(capture, chunk_bytes=chunk_bytes) == together
     sizes = (chunk_bytes, 1 << 20)
-    cut, whole = (read_tables(io.BytesIO(capture), chunk_bytes=size, tables=["notes"]).frames["notes"] for size in sizes)
+    readings = (read_tables(io.BytesIO(capture), chunk_bytes=size, tables=["notes"]) for size in sizes)
+    cut, whole = (reading.frames["notes"] for reading in readings)
     assert cut.equals(whole)
     assert all(row.flags < COUNTED for row in together[0])
     assert np.all(whole["kind"].astype(str) == "no_tls")

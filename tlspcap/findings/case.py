@@ -110,9 +110,8 @@ class Case:
         return [self._number_of[one] for one in ids if one in self._number_of]
 
     def first(self, ids: Iterable[str]) -> int:
-        """Return the row number of the first of the handshakes; of none, one behind all."""
-        found = self._places.get_indexer(pd.Index(list(ids), dtype=object))
-        return int(found.min()) if len(found) else len(self.is_failed)
+        """Return a number by which handshakes are in the table's order: of their first, or one behind all."""
+        return min(self._known(ids), default=len(self._number_of))
 
     @cached_property
     def _has_failed(self) -> npt.NDArray[np.bool_]:
