@@ -86,6 +86,6 @@ def _noted(case: Case, kind: str, severity: Severity, what: str, advice: str) ->
     counts = rows["detail"].value_counts()
     detail = tuple(f"{n:,} {words.TIMES} {words.wire(text, 300)}." for text, n in counts.head(5).items())
     if len(counts) == 1:  # the note says more, and names the server
-        what = f"{upper(words.wire(counts.index[0], 300))},"
+        what, detail = f"{upper(words.wire(counts.index[0], 300))},", ()
     title = f"{what} in {words.count(rows['stream'].nunique(), 'conversation')}"
     yield finding(kind, severity, rows, title, detail, advice, (Cause.NOT_TLS,))
