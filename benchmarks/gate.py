@@ -1,12 +1,13 @@
 """How often `check --regression` is wrong, and how soon it finds a change: simulated years, and a power curve.
 
-    PYTHONPATH=tests python benchmarks/gate.py healthy --years 40
-    PYTHONPATH=tests python benchmarks/gate.py power --repeats 50
+    PYTHONPATH=tests python benchmarks/gate.py healthy --years 8
+    PYTHONPATH=tests python benchmarks/gate.py power --repeats 20
     PYTHONPATH=tests python benchmarks/gate.py write
 
 Healthy nights are those of tests/simulated_nights.py: 20 servers, a weekly rhythm, nights that differ by 15 % besides,
-clients in retry loops. Seeds are fixed beforehand: year or repeat number N, counted from 1, has seed N. `healthy` and
-`power` keep what they find in docs/gate.json; `write` makes the tables and the plot of docs/nightly.md from it.
+clients in retry loops. Seeds are fixed beforehand: year or repeat number N has seed 2000 + N (those below 2000 were
+seen while the test was made, so nothing is told of them). `healthy` and `power` keep what they find in docs/gate.json;
+`write` makes the tables and the plot of docs/nightly.md from it.
 """
 
 import argparse
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOUND, PAGE, PLOT = ROOT / "docs" / "gate.json", ROOT / "docs" / "nightly.md", ROOT / "docs" / "gate.svg"
 PART = re.compile(r"(<!-- gate -->\n).*?(<!-- end -->)", re.DOTALL)
 SERVERS = 20
+SEED = 2_000
 SIZES = (400, 5_000)  # handshakes of each server in a healthy night
 HISTORY = (7, 14, 28, 56)  # nights before the change
 CHANGES = (1.25, 1.5, 1.75, 2.0, 3.0)  # of a failure ratio of 2 %
@@ -49,7 +51,7 @@ def alarms(table: pd.DataFrame, nights: range) -> list[list[str]]:
 def healthy(years: int) -> dict[str, Any]:
     """Count the false alarms of each healthy year."""
     return {str(size): [sum(map(len, alarms(servers(seed, size).nights(365), range(365))))
-                        for seed in range(1, years + 1)] for size in SIZES}  # fmt: skip
+                        for seed in range(SEED + 1, SEED + years + 1)] for size in SIZES}  # fmt: skip
 
 
 def nights_until_found(seed: int, history: int, change: float) -> int:
@@ -64,7 +66,8 @@ def nights_until_found(seed: int, history: int, change: float) -> int:
 
 def power(repeats: int) -> dict[str, Any]:
     """Find changes of different size after histories of different length."""
-    return {f"{history} {change}": [nights_until_found(seed, history, change) for seed in range(1, repeats + 1)]
+    seeds = range(SEED + 1, SEED + repeats + 1)
+    return {f"{history} {change}": [nights_until_found(seed, history, change) for seed in seeds]
             for history in HISTORY for change in CHANGES}  # fmt: skip
 
 
@@ -111,7 +114,7 @@ def plot(kept: dict[str, Any]) -> None:
         place.set_xlabel("nights since the change")
         place.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("found, %")
-    axes[-1].legend(frameon=False, title="2 %")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False, title="2 %")
     figure.savefig(PLOT, metadata={"Date": None, "Creator": None})
 
 
@@ -119,8 +122,8 @@ def main() -> None:
     """Simulate, or write what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["healthy", "power", "write"])
-    parser.add_argument("--years", type=int, default=40)
-    parser.add_argument("--repeats", type=int, default=50)
+    parser.add_argument("--years", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=20)
     arguments = parser.parse_args()
     if arguments.what != "write":
         found = healthy(arguments.years) if arguments.what == "healthy" else power(arguments.repeats)

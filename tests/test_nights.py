@@ -260,7 +260,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
 
 
 # -- regressions ------------------------------------------------------------------------------------------------
-# Seeds are consecutive whole numbers from 1. benchmarks/gate.py judges more years and changes.
+# Seeds are consecutive whole numbers from 2001. benchmarks/gate.py judges more years and changes.
 
 
 def servers(seed: int, size: int, count: int = 20) -> Servers:
@@ -278,7 +278,7 @@ def judged(table: pd.DataFrame, night: int) -> set[str]:
 @pytest.mark.slow
 def test_a_healthy_year_raises_at_most_four_false_alarms() -> None:
     """365 nights of 20 servers, with a weekly rhythm, nights that differ and clients in retry loops."""
-    year = servers(1, 400).nights(365)
+    year = servers(2_001, 400).nights(365)
     ends = np.searchsorted(year["date"], year["date"].unique(), side="right")
     starts = np.concatenate([np.zeros(NIGHTS + 1, np.int64), ends])
     alarms = sum(len(regressions(year.iloc[start:end])) for start, end in zip(starts, ends, strict=False))
@@ -289,7 +289,7 @@ def test_a_healthy_year_raises_at_most_four_false_alarms() -> None:
 def test_a_doubling_from_two_percent_is_found_within_three_nights() -> None:
     """Of ten servers whose failure ratio doubles from 2 %, with 5,000 handshakes a night, nine at least are named."""
     found = 0
-    for seed in range(1, 11):
+    for seed in range(2_001, 2_011):
         simulated = servers(seed, 5_000)
         simulated.ratios[0] = 0.02
         simulated.day = seed

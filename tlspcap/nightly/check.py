@@ -20,7 +20,7 @@ from tlspcap.nightly.regression import Verdict, judge, of_durations, of_failures
 from tlspcap.nightly.store import Store
 from tlspcap.statistics import holm
 
-ALPHA = 0.005  # a healthy night's chance of any false alarm: about two in a year
+ALPHA = 0.002  # a healthy night's chance of any false alarm: about one in a year, as one may be told more than once
 NIGHTS = 56  # before the present one, that it is compared with
 TOGETHER = (1, 3)  # last nights that are compared as one: a jump shows at once, a smaller step in three nights
 SMALLEST_RISE = 1.25  # times what was expected; less is not worth waking anyone
