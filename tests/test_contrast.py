@@ -182,6 +182,30 @@ def test_chance_alone_is_seldom_taken_for_more() -> None:
     assert alarms <= 0.05 * nights + 2 * np.sqrt(0.05 * 0.95 * nights)
 
 
+@pytest.mark.parametrize("first", [0, 500])
+def test_clients_that_are_broken_by_chance_seldom_blame_what_they_have(first: int) -> None:
+    """Where failures are the clients' own, at most 5 % of captures (and chance's share) firmly blame anything else."""
+    nights = 20
+    firm = [
+        any(said.mood is Mood.BAD and said.data["attribute"] != "client_ip" for said in told.said if said.data)
+        for told in (contrast.contrast(random_night(first + seed, by_client=True)) for seed in range(nights))
+    ]
+    assert sum(firm) <= 0.05 * nights + 2 * np.sqrt(0.05 * 0.95 * nights)
+
+
+def test_a_few_clients_are_said_to_be_few() -> None:
+    """Two of four clients with a stack fail often, none of four without: that may be these two, and is said to."""
+    pool = [
+        row for n in range(8)
+        for row in rows(40, 0.5 if n < 2 else 0.0, client_ip=f"192.0.2.{n}", ja4="t13d_a" if n < 4 else "t13d_b")
+    ]  # fmt: skip
+    told = contrast.contrast(handshakes(pool))
+    ja4 = next(said for said in told.said if "client stack" in said.text)
+    assert "but each client's handshakes taken as one, p = " in ja4.text
+    assert ja4.text.endswith("it may be what these clients are.")
+    assert ja4.mood is Mood.DOUBT
+
+
 def test_two_runs_give_one_report() -> None:
     """The same table gives the same contrasts and words, and the order of its rows makes no difference."""
     night = random_night(7, by_client=True)

@@ -14,6 +14,7 @@ from tlspcap.statistics import (
     holm,
     median_difference,
     newcombe,
+    permuted_by_cluster,
     sample_size,
     student_t_95,
     wilson,
@@ -196,6 +197,30 @@ def test_nothing_tells_a_difference_that_is_none() -> None:
     """Equal ratios need infinitely many; certain ones need few."""
     assert sample_size(0.2, 0.2) == math.inf
     assert sample_size(0.0, 1.0) < 10
+
+
+# -- observations that hang together ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("counts", [([9, 0, 1, 0, 7], 2), ([5, 6, 7, 8, 0, 0, 1, 0], 4), ([1, 1, 1, 1, 1, 1], 3)])
+def test_clusters_are_tested_as_scipy_permutes_them(counts: tuple[list[int], int]) -> None:
+    """The p-value is that of scipy's permutation of the same clusters, but for the chance of 999 deals."""
+    cases, first = np.array(counts[0]), counts[1]
+    base, is_first = np.full(len(cases), 10), np.arange(len(cases)) < first
+    exact = stats.permutation_test(
+        (cases[:first], cases[first:]), lambda a, b: abs(a.mean() - b.mean()), alternative="greater"
+    ).pvalue
+    assert permuted_by_cluster(cases, base, is_first) == pytest.approx(exact, abs=0.05)
+
+
+def test_clusters_keep_their_level() -> None:
+    """Of 400 draws of clusters that differ among themselves and not by kind, at most 5 % (and a bit) say so."""
+    random = np.random.default_rng(21)
+    base, is_first = np.full(12, 40), np.arange(12) < 5
+    alarms = sum(
+        permuted_by_cluster(random.binomial(40, random.beta(0.3, 1, 12)), base, is_first) <= 0.05 for _ in range(400)
+    )
+    assert alarms <= 0.05 * 400 + 2 * math.sqrt(0.05 * 0.95 * 400)
 
 
 # -- medians ----------------------------------------------------------------------------------------------------

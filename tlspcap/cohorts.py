@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from tlspcap.errors import ArgumentError
 from tlspcap.grouping import is_outcome, nearest, require, server
-from tlspcap.statistics import SEED, fisher_exact, holm, median_difference, newcombe, sample_size
+from tlspcap.statistics import (
+    SEED,
+    fisher_exact,
+    holm,
+    median_difference,
+    newcombe,
+    permuted_by_cluster,
+    sample_size,
+)
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -29,7 +37,8 @@ HEADERS = 9  # of a ClientHello: 4 of the message (RFC 8446 4), 5 of its record 
 WITHIN, OVER, NO_NAME = "within one segment", "over one segment", "no name"
 LEVEL = 0.05
 MOST_VALUES = 100  # of an attribute that are tried: those of the most handshakes
-MOST_CHECKED = 10  # contrasts that are tried again without their main client
+MOST_CHECKED = 10  # contrasts that are tried again without their main client, and client by client
+MOST_CLIENTS = 500  # of both arms together, up to which it is tried client by client; many clients are enough evidence
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,8 @@ _DTYPES: dict[str, Any] = {
     **dict.fromkeys(("attribute", "value", "other_value", "within"), "string"),
     **{f"{arm}{name}": "float64" if name == "ratio" else "int64" for arm in ("", "other_") for name in COUNTS},
     **dict.fromkeys(("difference", "ci_low", "ci_high", "p", "p_holm"), "float64"),
-    "without_client": "string", "difference_without_client": "float64", "needed": "float64", "same_as": "string",
+    "without_client": "string",
+    **dict.fromkeys(("difference_without_client", "p_by_client", "needed"), "float64"), "same_as": "string",
 }  # fmt: skip
 
 
@@ -146,7 +156,10 @@ def cohorts(handshakes: pd.DataFrame, outcome: str = "failed", limit: float | No
         unknown of the handshakes with the value, and the same with `other_` in front of those without; difference of
         the ratios with ci_low and ci_high (Newcombe); p, p_holm; without_client (the client with the most cases) and
         difference_without_client, for the first ten rows with p_holm of 5 % or less (NaN where an arm is that client
-        alone); needed, how many more handshakes of each kind would tell such a difference at 80 % power; same_as.
+        alone); p_by_client, for the same rows, with clients dealt out in place of handshakes, and Holm's correction
+        for these rows (NaN where most clients are in both arms, so that they are compared with themselves, or there
+        are more than 500); needed, how many more handshakes of each kind would tell such a difference at 80 % power;
+        same_as.
 
     Raises:
         ArgumentError: there is no such outcome to contrast, or a column that this needs is missing.
@@ -161,8 +174,11 @@ def cohorts(handshakes: pd.DataFrame, outcome: str = "failed", limit: float | No
     table = _tested(table).sort_values("p", kind="stable", ignore_index=True)
     for place in table.index[(table["p_holm"] <= LEVEL) & (table["attribute"] != "client_ip")][:MOST_CHECKED]:
         row = table.loc[place]
-        checked = _without_main_client(handshakes, arms(divisions[row["attribute"]], row, chosen), chosen)
-        table.loc[place, ["without_client", "difference_without_client"]] = checked
+        both = arms(divisions[row["attribute"]], row, chosen)
+        checked = [*_without_main_client(handshakes, both, chosen), _by_client(clients, both, chosen)]
+        table.loc[place, ["without_client", "difference_without_client", "p_by_client"]] = checked
+    by_client = table["p_by_client"].notna()
+    table.loc[by_client, "p_by_client"] = holm(table.loc[by_client, "p_by_client"])
     return table[list(_DTYPES)].astype(_DTYPES)
 
 
@@ -293,7 +309,7 @@ def _tested(table: pd.DataFrame) -> pd.DataFrame:
     needed = [sample_size(first, second) for first, second in zip(here, there, strict=True)]
     return table.assign(
         difference=here - there, ci_low=low, ci_high=high, p=p, p_holm=holm(p), needed=needed,
-        without_client=None, difference_without_client=np.nan,
+        without_client=None, difference_without_client=np.nan, p_by_client=np.nan,
     )  # fmt: skip
 
 
@@ -317,6 +333,19 @@ def _without_main_client(handshakes: pd.DataFrame, both: tuple[Bools, Bools], ch
     kept = (clients != main).to_numpy(dtype=bool, na_value=True)
     ratios = [_ratio(arm & kept, chosen) for arm in (here, there)]
     return [main, ratios[0] - ratios[1]]
+
+
+def _by_client(clients: Ints, both: tuple[Bools, Bools], chosen: Cases) -> float:
+    """Compare both arms with each client's handshakes taken as one; NaN where clients are compared with themselves."""
+    here, there = (np.unique(clients[arm & (clients >= 0)]) for arm in both)
+    shared = len(np.intersect1d(here, there, assume_unique=True))
+    if len(here) + len(there) > MOST_CLIENTS or 2 * shared >= min(len(here), len(there)):
+        return np.nan
+    size = int(clients.max()) + 1
+    arms_of = [(clients[arm & (clients >= 0)], clients[arm & chosen.is_case & (clients >= 0)]) for arm in both]
+    base, cases = (np.concatenate([np.bincount(found[i], minlength=size) for found in arms_of]) for i in (0, 1))
+    is_first = np.arange(2 * size) < size
+    return permuted_by_cluster(cases[base > 0], base[base > 0], is_first[base > 0])
 
 
 def _ratio(rows: Bools, chosen: Cases) -> float:

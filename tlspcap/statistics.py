@@ -16,6 +16,7 @@ Z_95 = 1.959963984540054  # the normal distribution's 97.5 % quantile: two-sided
 Z_80 = 0.8416212335729143  # its 80 % quantile: the power of a planned comparison
 SEED = 20_130_917
 RESAMPLES = 4_000
+DEALS = 999
 FEWEST_FOR_MEDIAN = 10  # below, intervals of bootstrapped medians hold their level badly
 _AS_LIKELY = 1 + 1e-7  # tables within rounding of the observed one's probability are as likely as it
 
@@ -170,6 +171,35 @@ def sample_size(first: float, second: float) -> float:
     spread = first * (1 - first) + second * (1 - second)
     plain = (Z_95 * math.sqrt(2 * mean * (1 - mean)) + Z_80 * math.sqrt(spread)) ** 2 / gap**2
     return float(math.ceil(plain / 4 * (1 + math.sqrt(1 + 4 / (plain * gap))) ** 2))
+
+
+def permuted_by_cluster(cases: Ints, base: Ints, is_first: NDArray[np.bool_], seed: int = SEED) -> float:
+    """Test whether clusters of two kinds show something equally often, each cluster taken as a whole.
+
+    What is observed again and again of one cluster (handshakes of one client) is no independent evidence. The kinds
+    are dealt out anew to the clusters, and the p-value is the share of deals whose ratios lie as far apart.
+
+    Args:
+        cases: of each cluster, how often it was observed to show it.
+        base: how often it was observed.
+        is_first: whether it is of the first kind.
+        seed: of the random draws.
+
+    Returns:
+        The two-sided p-value of 999 deals (B. Phipson, G. K. Smyth, Stat. Appl. Genet. Mol. Biol. 9, 2010, 39).
+
+    Example:
+        >>> import numpy as np
+        >>> permuted_by_cluster(np.array([30, 0, 0, 0]), np.array([40] * 4), np.array([True, True, False, False]))
+        1.0
+    """
+    order = np.lexsort([is_first, cases, base])  # so that it makes no difference in which order they were seen
+    cases, base, is_first = cases[order], base[order], is_first[order]
+    dealt = np.tile(is_first, (DEALS + 1, 1))
+    dealt[1:] = np.random.default_rng(seed).permuted(dealt[1:], axis=1)  # the first deal is what was observed
+    counts = [dealt @ cases, dealt @ base]
+    apart = np.abs(counts[0] / counts[1] - (cases.sum() - counts[0]) / (base.sum() - counts[1]))
+    return float(np.mean(apart >= apart[0] / _AS_LIKELY))
 
 
 # -- two medians ------------------------------------------------------------------------------------------------

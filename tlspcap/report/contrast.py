@@ -209,9 +209,20 @@ def _would_tell(needed: float) -> str:
 
 
 def _caveat(row: Row) -> str:
-    """Say where it may be one client's trouble: with that client left out, little of the difference is left."""
+    """Say where it may be some clients' trouble: without the main one, or counted client by client, little is left."""
     if words.missing(row["without_client"]):
         return ""
+    return _caveat_of_one(row) or _caveat_of_few(row)
+
+
+def _caveat_of_few(row: Row) -> str:
+    p = row["p_by_client"]
+    if words.missing(p) or p <= cohorts.LEVEL or row["clients"] + row["other_clients"] == 2:
+        return ""
+    return f"; but each client's handshakes taken as one, {words.chance(p)}: it may be what these clients are"
+
+
+def _caveat_of_one(row: Row) -> str:
     client, left = words.wire(row["without_client"]), row["difference_without_client"]
     if words.missing(left):
         if row["clients"] + row["other_clients"] == 2 and row["case_clients"] + row["other_case_clients"] == 2:
