@@ -24,7 +24,7 @@ from tlspcap.tables import together
 from tlspcap.version import __version__
 from tlspcap.wire.columns import FileFacts
 
-ROWS = 20_000  # handshakes after which a file is written; more would take more than 500 MB
+ROWS = 10_000  # handshakes after which a file is written; 20,000 take 500 MB
 Row = dict[str, Any]
 
 
