@@ -3,7 +3,7 @@
     python benchmarks/sizing.py NAME=CAPTURE [NAME=CAPTURE…]
 
 Each capture stands for a kind of traffic. `tlspcap batch` reads it into an empty store, twice, with one process; the
-lesser CPU time, less what a capture without packets takes, the bytes of the capture and of the store, and the
+lesser CPU time, less what a capture of one packet takes, the bytes of the capture and of the store, and the
 handshakes give the rest by multiplication.
 """
 
@@ -91,9 +91,10 @@ def _bytes(size: float) -> str:
 
 
 def nothing() -> float:
-    """How long it takes to read a capture without packets, in CPU seconds."""
+    """How long it takes to read a capture of one packet, in CPU seconds."""
     with tempfile.NamedTemporaryFile(suffix=".pcap") as file:
         file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1))
+        file.write(struct.pack("<IIII", 0, 0, 60, 60) + bytes(60))
         file.flush()
         return measure("nothing", Path(file.name)).cpu
 
