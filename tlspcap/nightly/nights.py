@@ -45,11 +45,20 @@ def nights(store: Store, by: str = BY, dates: Iterable[str] | None = None) -> pd
     if dates is not None:
         wanted = sorted(dates)
         store = store.select(since=wanted[0], until=wanted[-1])
-    parts = [(per_client(piece, by), durations(piece, by)) for piece in store.pieces({*NEEDED, *columns_of(by)})]
-    if not parts:
+    return together([of_piece(piece, by) for piece in store.pieces({*NEEDED, *columns_of(by)})], by)
+
+
+def of_piece(piece: "pa.Table", by: str = BY) -> pd.DataFrame:
+    """Summarise the nights of a piece, which has them whole: of its clients nothing is kept."""
+    return summary(joined([per_client(piece, by)], by), joined([durations(piece, by)], by), by)
+
+
+def together(parts: Sequence[pd.DataFrame], by: str = BY) -> pd.DataFrame:
+    """Put the summaries of pieces, which come in order of their dates, together."""
+    kept = [part for part in parts if len(part)]
+    if not kept:
         return pd.DataFrame(columns=[by if column == BY else column for column in COLUMNS])
-    clients, times = zip(*parts, strict=True)
-    return summary(joined(clients, by), joined(times, by), by)
+    return pd.concat(kept, ignore_index=True)
 
 
 def columns_of(by: str) -> tuple[str, ...]:

@@ -6,17 +6,14 @@ import pandas as pd
 
 from tlspcap.nightly.nights import (
     BY,
-    COLUMNS,
     COUNTS,
     NEEDED,
     SERVER,
     added,
     columns_of,
     counted,
-    durations,
-    joined,
-    per_client,
-    summary,
+    of_piece,
+    together,
 )
 from tlspcap.nightly.store import Store
 from tlspcap.schema import DATE
@@ -46,18 +43,17 @@ def tables(store: Store, by: str = BY) -> dict[str, pd.DataFrame]:
         old_clients: clients that offer at most TLS 1.1, the newest first (see `old_clients`).
         certificates: server leaves of the last night, by days left (see `certificates`).
     """
-    names = ("clients", "durations", "ciphers", "old", "alerts")
+    names = ("nights", "ciphers", "old", "alerts")
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in names}
     wanted = {*NEEDED, *columns_of(by), *SERVER, "version", "cipher", "offered_version_max", "failure_side", "alert"}
     for piece in store.pieces(wanted):
-        parts["clients"].append(per_client(piece, by))
-        parts["durations"].append(durations(piece, by))
+        parts["nights"].append(of_piece(piece, by))
         parts["ciphers"].append(counted(piece, by, "version", "cipher"))
         parts["old"].append(counted(_old(piece), BY, *OLD_CLIENT))
         parts["alerts"].append(_alerts(piece))
     told = {name: added(parts["ciphers"], _distinct("date", by, *columns)) for name, columns in COUNTED.items()}
     return {
-        "nights": _nights(parts["clients"], parts["durations"], by),
+        "nights": together(parts["nights"], by),
         **told,
         "alerts": added(parts["alerts"], ALERT).drop(columns=COUNTS[1:]),
         "old_clients": old_clients(added(parts["old"], ["date", BY, *OLD_CLIENT])),
@@ -67,12 +63,6 @@ def tables(store: Store, by: str = BY) -> dict[str, pd.DataFrame]:
 
 def _distinct(*names: str) -> list[str]:
     return list(dict.fromkeys(names))
-
-
-def _nights(clients: list[pd.DataFrame], times: list[pd.DataFrame], by: str) -> pd.DataFrame:
-    if not clients:
-        return pd.DataFrame(columns=[by if column == BY else column for column in COLUMNS])
-    return summary(joined(clients, by), joined(times, by), by)
 
 
 def _old(piece: "pa.Table") -> "pa.Table":
