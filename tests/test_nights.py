@@ -171,10 +171,11 @@ def test_a_trend_is_saved_by_its_suffix(store: Path, tmp_path: Path) -> None:
 
 
 def test_stores_without_nights_are_no_trouble(tmp_path: Path) -> None:
-    """A store that holds only a bad file has no nights, and trend says so."""
+    """A store that holds only a bad file and one without packets has no nights, and trend says so."""
     (tmp_path / "broken.pcap").write_bytes(b"no capture")
     shutil.copy(tmp_path / "broken.pcap", tmp_path / "again.pcap")
-    batch([tmp_path], tmp_path / "store", jobs=1)
+    (tmp_path / "empty.pcap").write_bytes((SAMPLES / "old-app.pcap").read_bytes()[:HEADER])
+    assert batch([tmp_path], tmp_path / "store", jobs=1).failed == {}
     assert all(part.empty for part in tables(open_store(tmp_path / "store")).values())
     found = trend(open_store(tmp_path / "store"))
     assert found.sentences == ["The store has no nights."]

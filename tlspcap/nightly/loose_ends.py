@@ -59,8 +59,10 @@ def _edges(captures: pd.DataFrame, timeout: pd.Timedelta) -> tuple[pd.DatetimeIn
     """When the recording began, and when it ended, once for each stretch without a pause."""
     known = captures[captures["start"].notna()].sort_values("start", kind="stable")
     start, reached = pd.DatetimeIndex(known["start"]), pd.DatetimeIndex(known["last_time"].cummax())
+    if known.empty:  # captures without packets
+        return start, reached
     paused = (start[1:] - reached[:-1]) > timeout
-    return start[np.append(True, paused)[: len(start)]], reached[np.append(paused, True)[-len(start) :]]
+    return start[np.append(True, paused)], reached[np.append(paused, True)]
 
 
 def _before(edges: pd.DatetimeIndex, time: pd.Timestamp) -> pd.Timestamp | None:
