@@ -127,11 +127,14 @@ def test_one_team_reads_several_files(tmp_path: Path) -> None:
             assert one[1] == other[1] == facts
 
 
-def test_a_process_that_ends_early_is_an_error_for_those_who_wait(tmp_path: Path) -> None:
-    """Whoever needs a piece of a process that has gone says so instead of waiting."""
+@pytest.mark.parametrize("said", [b"", b"\x09", struct.pack("<I", 9), struct.pack("<I", 9) + b"\x80\x04"])
+def test_a_process_that_ends_early_is_an_error_for_those_who_wait(said: bytes, tmp_path: Path) -> None:
+    """Whoever needs a piece of a process that has gone, even in the middle of a message, says so and waits no more."""
     (path := tmp_path / "a.pcap").write_bytes(pcap(FRAMES))
     own, other = seats(2, 3_000)
     team = Team(own)
+    for peer in other.peers.values():
+        os.write(peer, said)
     for file in other.files():
         os.close(file)
     with closing(team), pytest.raises(TlspcapError, match="ended early"):

@@ -185,10 +185,11 @@ class Team:
         ready = self.meanwhile(list(sockets)) if wait else select(list(sockets), [], [], 0)[0]
         for each in ready:
             peer = sockets[each]
-            if not (length := _received(each, _LENGTH.size)):
+            message = _message(each)
+            if message is None:
                 self._gone(peer)
                 continue
-            at, piece = pickle.loads(_received(each, _LENGTH.unpack(length)[0]))
+            at, piece = message
             if piece is None:
                 self._returned(at, peer)
             elif at[0] >= self._file:
@@ -201,8 +202,18 @@ class Team:
             self._returned(lent.at, peer)
 
 
+def _message(each: socket.socket) -> Any:
+    """Take a message from a socket; None where its process has ended, perhaps in the middle of one."""
+    length = _received(each, _LENGTH.size)
+    if len(length) < _LENGTH.size:
+        return None
+    (size,) = _LENGTH.unpack(length)
+    content = _received(each, size)
+    return pickle.loads(content) if len(content) == size else None
+
+
 def _received(each: socket.socket, size: int) -> bytes:
-    """Take so many bytes from a socket; none where its process has ended, also with something left unread."""
+    """Take so many bytes from a socket; fewer where its process has ended, also with something left unread."""
     try:
         return each.recv(size, socket.MSG_WAITALL)
     except ConnectionResetError:
