@@ -260,7 +260,7 @@ CASES: dict[str, tuple[Callable[[], Talk], str, Expected]] = {
         "alert_in_clear", failed(Mechanism.ALERT, Party.CLIENT, Phase.SERVER_CERTIFICATE)),
     "bytes that are no TLS in mid-handshake, then a close": (
         lambda: Talk().says(CLIENT, hello12()).says(SERVER, flight12()).says(CLIENT, bytes([255] * 20)).closes(SERVER),
-        "bytes_missing", UNKNOWN),
+        "no_tls_within", failed(Mechanism.VIOLATION, Party.CLIENT, Phase.SERVER_CERTIFICATE)),
     "never acknowledged, nor repeated": (
         lambda: Talk().says(CLIENT, hello12()).hears(SERVER).waits(60), "bytes_missing", UNKNOWN),
     "never acknowledged, though repeated": (
