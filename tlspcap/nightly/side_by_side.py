@@ -91,8 +91,8 @@ def trend(store: Store, days: int | None = None, by: str = BY) -> Trend:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     done = batch(["sample_captures/old-app.pcap"], folder, jobs=1)
         ...     print(trend(tlspcap.open_store(folder)).tables["old_clients"][["client_ip", "n", "failed"]].head(1))
-           client_ip  n  failed
-        0  10.20.0.5 12      12
+            client_ip  n  failed
+        0  10.40.7.21  6       3
     """
     kept = store if days is None else last_nights(store, days)
     return Trend(store.path.name, by, tables(kept, by))

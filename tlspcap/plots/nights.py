@@ -117,7 +117,7 @@ def shares(table: pd.DataFrame, of: str = "version", ax: "Axes | None" = None) -
         >>> import pandas as pd
         >>> one = pd.DataFrame({"date": "2026-11-03", "version": ["TLS 1.2", "TLS 1.3"], "n": [1, 3]})
         >>> [text.get_text() for text in shares(one).get_legend().get_texts()]
-        ['TLS 1.2', 'TLS 1.3']
+        ['TLS 1.3', 'TLS 1.2']
     """
     if of not in table:
         raise ArgumentError(f"the table has no column {of!r}")
