@@ -96,7 +96,8 @@ def table(results: list[Result], sizes: dict[str, int], runs: int) -> str:
 
 def version(program: str) -> str:
     """What a program calls itself."""
-    asked = subprocess.run([program, "-v"], capture_output=True, text=True, check=False)
+    option = "--version" if program in ("tcpdump", "tshark") else "-v"  # with which tcpdump would begin to record
+    asked = subprocess.run([program, option], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     found = re.search(r"\d+\.\d+[\w.]*", asked.stdout + asked.stderr)
     return f"{program} {found[0].strip('.')}" if found else ""
 
