@@ -8,7 +8,7 @@ import pandas as pd
 
 from tlspcap import words
 from tlspcap.findings.case import Case
-from tlspcap.findings.causes import Cause
+from tlspcap.findings.causes import MEANING, Cause
 from tlspcap.findings.evidence import by_server, clients, finding, most_frequent, servers, upper
 from tlspcap.findings.model import Finding, Severity
 from tlspcap.findings.offers import TLS13_SUITES, Choices, Names, Offers, alert, client_list, named, who_offers
@@ -146,7 +146,7 @@ def _or(kinds: set[str]) -> str:
 
 
 def _unproven(causes: tuple[Cause, ...]) -> str:
-    listed = ", ".join(causes)
+    listed = "; ".join(MEANING[cause] for cause in causes)
     return f"The alert does not say what was missing, nor does another handshake of the server. What fits: {listed}."
 
 

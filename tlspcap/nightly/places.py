@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any, cast
 
 from tlspcap.errors import CaptureError, MissingExtra
-from tlspcap.wire.files import PCAP_MAGICS, PCAPNG_MAGIC, Opened, natural, open_capture
+from tlspcap.wire.files import Opened, is_capture, natural, open_capture
 
 NAMED_SO = re.compile(r"\.(pcap|pcapng|cap|dmp)\d*(\.(gz|bz2|xz|zst|lz4))?$", re.IGNORECASE)
 SETTLED = 2_000_000_000  # ns; a file that was changed later than this before it was looked at may change unnoticed
@@ -63,17 +63,7 @@ def _local(place: str, apart: set[str]) -> Iterator[str]:
 
 
 def _seems_capture(path: str) -> bool:
-    if not os.path.isfile(path):
-        return False
-    if NAMED_SO.search(path):
-        return True
-    try:
-        with open_capture(path) as opened:
-            head = bytearray(4)
-            opened.readinto(memoryview(head))
-    except CaptureError:
-        return False
-    return bytes(head) in PCAP_MAGICS or bytes(head) == PCAPNG_MAGIC
+    return os.path.isfile(path) and (NAMED_SO.search(path) is not None or is_capture(path))
 
 
 def _remote(place: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 from tlspcap import differences, words
 from tlspcap.errors import ArgumentError
 from tlspcap.report import figures, html, json, markdown
-from tlspcap.report.model import Cell, Column, Grid, Kind, Mood, Report, Section, Sentence
+from tlspcap.report.model import Cell, Column, Grid, Kind, Mood, Report, Section, Sentence, Telling
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,17 +24,12 @@ MOST_NAMED = 3  # of a kind that are new or gone
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Telling):
     """Two captures compared: sentences, the tables that they are made from, and a plot."""
 
     names: tuple[str, str]
     said: tuple[Sentence, ...]
     tables: dict[str, pd.DataFrame]  # failures, latency, changes
-
-    @property
-    def sentences(self) -> list[str]:
-        """The sentences as plain text, the most important first."""
-        return [sentence.text for sentence in self.said]
 
     def plot(self, what: str = "failures", ax: "Axes | None" = None) -> "Axes":
         """Draw failures or latency, before and after, by group (see `tlspcap.plots.change`)."""

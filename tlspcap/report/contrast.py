@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tlspcap import cohorts, words
-from tlspcap.report.model import Cell, Column, Grid, Kind, Mood, Section, Sentence
+from tlspcap.report.model import Cell, Column, Grid, Kind, Mood, Section, Sentence, Telling
 
 Row: TypeAlias = "pd.Series[Any]"
 
@@ -45,17 +45,12 @@ _NOUNS = {"failed": ("failure", "failed"), "slow": ("slow handshake", "were slow
 
 
 @dataclass(frozen=True)
-class Contrast:
+class Contrast(Telling):
     """What goes with failures, or with slowness: sentences, and the table that they are made from."""
 
     outcome: str
     said: tuple[Sentence, ...]
     table: pd.DataFrame
-
-    @property
-    def sentences(self) -> list[str]:
-        """The sentences as plain text, the most important first."""
-        return [sentence.text for sentence in self.said]
 
     def __repr__(self) -> str:
         """Say it in words, as a notebook shows it."""

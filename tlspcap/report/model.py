@@ -63,6 +63,17 @@ class Sentence:
         object.__setattr__(self, "details", tuple(printable(line) for line in self.details))
 
 
+class Telling:
+    """What is said in sentences: a contrast, a comparison, two sides of a path."""
+
+    said: tuple[Sentence, ...]
+
+    @property
+    def sentences(self) -> list[str]:
+        """The sentences as plain text, the most important first."""
+        return [sentence.text for sentence in self.said]
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a grid: its key in data, its caption for people, how its values are shown, and its unit."""

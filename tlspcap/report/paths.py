@@ -7,23 +7,18 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from tlspcap import both_ends, words
-from tlspcap.report.model import Cell, Column, Grid, Kind, Mood, Report, Section, Sentence
+from tlspcap.report.model import Cell, Column, Grid, Kind, Mood, Report, Section, Sentence, Telling
 
 Row: TypeAlias = "pd.Series[Any]"
 
 
 @dataclass(frozen=True)
-class Paths:
+class Paths(Telling):
     """Handshakes of one path at two points: sentences, and the table that they are made from."""
 
     names: tuple[str, str]
     said: tuple[Sentence, ...]
     table: pd.DataFrame
-
-    @property
-    def sentences(self) -> list[str]:
-        """The sentences as plain text, the most important first."""
-        return [sentence.text for sentence in self.said]
 
     def __repr__(self) -> str:
         """Say it in words, as a notebook shows it."""

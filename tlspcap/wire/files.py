@@ -211,13 +211,14 @@ def _captures_in(folder: str) -> list[str]:
         files = sorted((str(entry) for entry in Path(folder).iterdir() if entry.is_file()), key=natural)
     except OSError as error:
         raise CaptureError(f"{folder}: {error.strerror}; check its permissions") from error
-    captures = [path for path in files if _is_capture(path)]
+    captures = [path for path in files if is_capture(path)]
     if not captures:
         raise CaptureError(f"{folder}: no captures in this folder ({len(files)} other files); name a file or a pattern")
     return captures
 
 
-def _is_capture(path: str) -> bool:
+def is_capture(path: str) -> bool:
+    """Whether a file begins as a capture does, packed or not."""
     try:
         with open_capture(path) as opened:
             head = bytearray(4)
