@@ -145,6 +145,17 @@ def test_reaching_a_bound_is_a_note(where: str, monkeypatch: pytest.MonkeyPatch)
     assert any(told in detail for detail in details), details
 
 
+def test_each_bound_of_a_handshake_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a handshake that reaches two bounds, again and again, each is told, and once."""
+    monkeypatch.setattr("tlspcap.tls.taking.MAX_ALERTS", 0)
+    monkeypatch.setattr("tlspcap.tls.handshake.MAX_TURNS", 1)
+    content = after_the_hello(*[record(21, b"\x01\x5a")] * 5)
+    notes = tlspcap.read(io.BytesIO(content)).notes
+    details = notes.loc[notes["kind"] == "cap_reached", "detail"].tolist()
+    told = ["more than 1 packets with data; the rest is not timed", "more than 0 alerts; the rest was not kept"]
+    assert sorted(details) == sorted(told)
+
+
 def test_a_handshake_is_found_however_few_are_followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Conversations that are ended because too many are open keep their rows, and their verdicts where all was seen."""
     content = turns.capture(*[hellos()] * 9)

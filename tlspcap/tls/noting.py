@@ -33,9 +33,9 @@ def step(account: Account, role: str, name: str, data: Data) -> None:
 
 
 def odd(account: Account, kind: str, data: Data | Gap, detail: str) -> None:
-    """Keep something for the `notes` table; of reached caps one is enough."""
+    """Keep something for the `notes` table; of each cap that is reached, the first time."""
     oddities = account.oddities
-    if kind == "cap_reached" and any(oddity.kind == kind for oddity in oddities):
+    if kind == "cap_reached" and any(oddity.detail == detail for oddity in oddities):
         return
     if len(oddities) < MAX_ODDITIES:
         oddities.append(Oddity(kind, data, detail))
