@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlspcap.errors import ArgumentError
-from tlspcap.export import WRITERS, csv_cell, write
+from tlspcap.escape import csv_cell
+from tlspcap.export import WRITERS, write
 
 
 def written(frames: list[pd.DataFrame], kind: str) -> bytes:

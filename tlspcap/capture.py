@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlspcap.errors import ArgumentError, CaptureError
+from tlspcap.lines import LineBuilder
 from tlspcap.progress import bar
+from tlspcap.schema import TABLES
 from tlspcap.selection import Selection
-from tlspcap.spread import read_tables, scan_tables
+from tlspcap.spread import Gathered, gathered, read_tables, scan_tables
 from tlspcap.wire.columns import FileFacts
 from tlspcap.wire.files import CaptureInput
 
@@ -114,6 +116,42 @@ def scan(  # noqa: D417 - the arguments of `read` are described there
         )  # fmt: skip
         for reading in pieces:
             yield Capture(reading.frames, reading.files, reading.unreadable)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of a table as CSV, and what `Capture.unreadable` says."""
+
+    lines: Iterator[str]
+    unreadable: list[CaptureError]
+
+
+def scan_csv(
+    source: CaptureInput | Iterable[CaptureInput],
+    table: str,
+    rows: int,
+    progress: bool | None = None,
+    **how: Any,
+) -> "Iterator[Text]":
+    """Read captures for one table as CSV, in pieces, without pandas; arguments and errors are those of `scan`.
+
+    A table of what handshakes share comes in one piece, each thing once.
+    """
+    with bar(progress) as advance:
+        pieces = gathered(source, LineBuilder, rows=rows, tables=[table], progress=advance, **how)
+        if TABLES[table].key:
+            pieces = iter([_together(pieces)])
+        for piece in pieces:
+            yield Text(piece.builder.lines(piece.first), piece.unreadable)
+
+
+def _together(pieces: "Iterator[Gathered[LineBuilder]]") -> "Gathered[LineBuilder]":
+    """Join all pieces of a reading into its last."""
+    whole = next(pieces)
+    for piece in pieces:
+        piece.builder.merge(whole.builder)
+        whole = piece
+    return whole
 
 
 @dataclass(frozen=True, repr=False)

@@ -12,6 +12,7 @@ _ASCII = str.maketrans({
     "×": "x", "–": "-", "—": "-", "−": "-", "…": "~", "·": "|", "≥": ">", "≤": "<", "µ": "u", "→": ">", "←": "<",
     "─": "-", "├": "|", "┤": "|", "●": "o", "▸": ">", "✓": "+", "✗": "x", "█": "#", "│": "|", "━": "-", "’": "'",
 })  # fmt: skip
+FORMULA = frozenset("=+-@\t\r")  # what a spreadsheet takes for the start of a formula
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!$&])")
 
 
@@ -66,3 +67,13 @@ def markdown(text: str) -> str:
     'a\\|b \\*c\\*'
     """
     return _MARKDOWN.sub(r"\\\1", printable(text))
+
+
+def csv_cell(text: str) -> str:
+    r"""Make a text harmless in a spreadsheet (OWASP: no cell starts a formula) and on a terminal.
+
+    >>> csv_cell("=cmd|' /C calc'!A0"), csv_cell("a\x1b[31m"), csv_cell("-")
+    ("'=cmd|' /C calc'!A0", 'a\\x1b[31m', '-')
+    """
+    guard = "'" if text[:1] in FORMULA and len(text) > 1 else ""
+    return guard + printable(text)

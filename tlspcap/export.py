@@ -14,12 +14,11 @@ from typing import IO, TYPE_CHECKING
 import pandas as pd
 
 from tlspcap.errors import ArgumentError
-from tlspcap.escape import printable
+from tlspcap.escape import FORMULA, csv_cell
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of a formula
 _SLICE = 8192  # rows of CSV written by one thread at a time
 
 Write = Callable[[pd.DataFrame], None]
@@ -55,16 +54,6 @@ def write(frames: Iterable[pd.DataFrame], kind: str, out: IO[bytes]) -> None:
         put(first)
         for frame in pieces:
             put(frame)
-
-
-def csv_cell(text: str) -> str:
-    r"""Make a text harmless in a spreadsheet and on a terminal.
-
-    >>> csv_cell("=cmd|' /C calc'!A0"), csv_cell("a\x1b[31m"), csv_cell("-")
-    ("'=cmd|' /C calc'!A0", 'a\\x1b[31m', '-')
-    """
-    guard = "'" if text.startswith(_FORMULA) and len(text) > 1 else ""
-    return guard + printable(text)
 
 
 @contextmanager
@@ -145,4 +134,4 @@ def _may_harm(column: "pa.ChunkedArray") -> bool:
 
     if compute.all(compute.ascii_is_printable(column)).as_py() is False:
         return True
-    return any(compute.any(compute.starts_with(column, sign)).as_py() for sign in _FORMULA)
+    return any(compute.any(compute.starts_with(column, sign)).as_py() for sign in FORMULA)

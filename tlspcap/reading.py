@@ -57,6 +57,7 @@ class Job:
     tolerant: bool = False  # leave out captures that cannot be read, and say which, instead of raising
     keys: KeyLog | None = None
     embedded_secrets: bool = True  # use the key logs inside of captures too
+    gather: type[Builder] = Builder  # what takes the handshakes
     share: tuple[int, int] = (0, 1)  # of the conversations: this one of so many shares (see `wire.shares`)
 
 
@@ -142,7 +143,7 @@ class _Reader:
     """Works through capture files and gives every handshake that is over to the builder."""
 
     def __init__(self, job: Job, progress: Progress | None, team: Team | None) -> None:
-        self.builder = Builder(job.tables)
+        self.builder = job.gather(job.tables)
         self.files: list[FileReading] = []
         self.unreadable: list[CaptureError] = []
         self._job = job

@@ -18,11 +18,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from tlspcap.errors import ArgumentError, CaptureError, TlspcapError
 from tlspcap.reading import Job, Partial, Progress, read_keys, work
 from tlspcap.selection import Selection
+from tlspcap.tables import Builder
 from tlspcap.wire.columns import FileFacts
 from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, sources
 from tlspcap.wire.rotation import in_order
@@ -31,6 +32,7 @@ from tlspcap.wire.team import ROOMS, Seat, Team, seats
 if TYPE_CHECKING:
     import pandas as pd
 
+B = TypeVar("B", bound=Builder)
 SECOND = 1_000_000_000
 SHARED = 4  # chunks of capture in the memory that all processes share
 WORTH_SPREADING = 64 << 20  # bytes of capture; starting a process takes as long as reading some 20 MB
@@ -66,13 +68,31 @@ def read_tables(
     whole = next(pieces)
     for piece in pieces:
         whole.merge(piece)
-    return _reading(whole, missing, 0)
+    unreadable = _finished(whole, missing)
+    return Reading(whole.builder.frames(), [file.facts for file in whole.files], unreadable)
 
 
-def scan_tables(
+def scan_tables(source: CaptureInput | Iterable[CaptureInput], *, rows: int = 50_000, **how: Any) -> Iterator[Reading]:
+    """Read captures into tables in pieces of some `rows` handshakes (see `tlspcap.scan`)."""
+    for piece in gathered(source, Builder, rows=rows, **how):
+        yield Reading(piece.builder.frames(piece.first), piece.files, piece.unreadable)
+
+
+@dataclass(slots=True)
+class Gathered(Generic[B]):
+    """A piece of what was read, before any table is made of it."""
+
+    builder: B
+    first: int  # number of its first handshake
+    files: list[FileFacts]  # with the last piece, what is known of each file
+    unreadable: list[CaptureError]  # with the last piece, captures that were left out
+
+
+def gathered(
     source: CaptureInput | Iterable[CaptureInput],
+    gather: type[B],
     *,
-    rows: int = 50_000,
+    rows: int,
     timeout: float = 10.0,
     select: Selection | None = None,
     tables: Iterable[str] | None = None,
@@ -82,15 +102,17 @@ def scan_tables(
     progress: Progress | None = None,
     keylog: str | Path | None = None,
     embedded_secrets: bool = True,
-) -> Iterator[Reading]:
-    """Read captures into tables in pieces of some `rows` handshakes (see `tlspcap.scan`)."""
+) -> Iterator[Gathered[B]]:
+    """Read captures in pieces of some `rows` handshakes, which builders of the given kind take."""
     if rows < 1:
         raise ArgumentError(f"rows: {rows!r} make no sense; give 1 or more")
     job, missing = _job(source, timeout, select, tables, chunk_bytes, skip_unreadable)
-    job = _with_keys(job, keylog, embedded_secrets)
+    job = replace(_with_keys(job, keylog, embedded_secrets), gather=gather)
     first = 0
     for piece in _pieces(job, processes(job.captures, jobs), rows, progress):
-        yield _reading(piece, missing, first)
+        unreadable = _finished(piece, missing)
+        assert isinstance(piece.builder, gather)
+        yield Gathered(piece.builder, first, [file.facts for file in piece.files], unreadable)
         first += len(piece.builder)
 
 
@@ -146,14 +168,17 @@ def _found(source: CaptureInput | Iterable[CaptureInput]) -> tuple[list[CaptureI
     return captures, missing
 
 
-def _reading(piece: Partial, missing: list[CaptureError], first: int) -> Reading:
-    """Make tables of a piece. Raises CaptureError with the last one where no capture at all could be read."""
+def _finished(piece: Partial, missing: list[CaptureError]) -> list[CaptureError]:
+    """Add to a piece what is known of whole files; give the captures that were left out.
+
+    Raises CaptureError with the last piece where no capture at all could be read.
+    """
     unreadable = [*missing, *piece.unreadable] if piece.last else []
     if unreadable and not piece.files:
         told = "; ".join(str(error) for error in unreadable)
         raise unreadable[0] if len(unreadable) == 1 else CaptureError(f"none of the inputs could be read: {told}")
     piece.write_notes()
-    return Reading(piece.builder.frames(first), [file.facts for file in piece.files], unreadable)
+    return unreadable
 
 
 def processes(captures: Iterable[CaptureInput], jobs: int | None) -> int:

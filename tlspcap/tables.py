@@ -1,7 +1,7 @@
 """Results to DataFrames: rows gathered as columns, then built with the dtypes that `schema` declares."""
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +27,13 @@ _PACKED = {"float64": "d", "int64": "q", "int32": "l", schema.TIME: "q"}  # colu
 class Columns:
     """The cells of one table, a column at a time: what `add` takes as rows, `frame` gives as a DataFrame."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, names: Iterable[str] | None = None) -> None:
+        """Gather rows of a table; of `names`, where they are given, only those columns."""
+        wanted = [name for name in table.names if name != "handshake"] if names is None else names
         self.table = table
-        self.cells: dict[str, Any] = {c.name: _cells(c) for c in table.columns if c.name != "handshake"}
+        self.cells: dict[str, Any] = {name: _cells(table[name]) for name in wanted}
         self.count = 0
-        self._ordered = itemgetter(*self.cells)
+        self._ordered: Callable[[Row], Any] = itemgetter(*self.cells)
         self._waiting: list[tuple[Any, ...]] = []  # rows that are not yet in the cells
 
     def add(self, row: Row) -> None:
@@ -39,9 +41,9 @@ class Columns:
         self._waiting.append(self._ordered(row))
         self.count += 1
         if len(self._waiting) == BATCH:
-            self._turn()
+            self.turn()
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
         """Turn the rows that wait into columns, all at once: `zip` does it without a step of Python a cell."""
         columns = zip(*self._waiting, strict=True)
         for cells, column in zip(self.cells.values(), columns, strict=False):  # without rows there are no columns
@@ -50,8 +52,8 @@ class Columns:
 
     def extend(self, other: "Columns") -> None:
         """Take over the rows of the same table."""
-        self._turn()
-        other._turn()
+        self.turn()
+        other.turn()
         for name, cells in other.cells.items():
             self.cells[name].extend(cells)
         self.count += other.count
@@ -60,7 +62,7 @@ class Columns:
         """Build the DataFrame."""
         import pandas as pd
 
-        self._turn()
+        self.turn()
         data = {c.name: series(c, self.cells[c.name]) for c in self.table.columns if c.name in self.cells}
         return pd.DataFrame(data, index=pd.RangeIndex(self.count), copy=False)
 
@@ -111,9 +113,13 @@ class Builder:
             if name not in TABLES:
                 raise ArgumentError(f"tables: no table {name!r}; there are {', '.join(TABLES)}")
         self.names = wanted
-        self._columns = {name: Columns(TABLES[name]) for name in {*wanted, "handshakes"} - _DISTINCT.keys()}
+        self._columns = {name: self._gathered(name) for name in {*wanted, "handshakes"} - _DISTINCT.keys()}
         self._distinct = {name: make() for name, make in _DISTINCT.items() if name in wanted}
         self.servers: set[tuple[str, int]] = set()  # address and port of servers, selected or not
+
+    def _gathered(self, name: str) -> Columns:
+        """What gathers the rows of one table."""
+        return Columns(TABLES[name])
 
     def __len__(self) -> int:
         """Handshakes gathered."""
@@ -126,7 +132,7 @@ class Builder:
 
     def successor(self) -> "Builder":
         """An empty builder of the same tables, which knows the same servers."""
-        new = Builder(self.names)
+        new = type(self)(self.names)
         new.servers = self.servers
         return new
 

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         found = tlspcap.compare(*captures)
         _write(arguments, comparison.report_of(found), lambda kind: comparison.render(found, kind))
-    return max(shared.complain_of(capture) for capture in captures)
+    return max(shared.complain_of(capture.unreadable) for capture in captures)
 
 
 def _write(arguments: argparse.Namespace, report: "Report", render: "Callable[[str], str]") -> None:

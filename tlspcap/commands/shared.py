@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def read(arguments: argparse.Namespace, tables: list[str] | None) -> tuple["Capt
     import tlspcap
 
     capture = tlspcap.read(arguments.files, tables=tables, **how(arguments))
-    return capture, complain_of(capture)
+    return capture, complain_of(capture.unreadable)
 
 
 def how(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -67,11 +67,12 @@ def how(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def complain_of(capture: "Capture") -> int:
+def complain_of(unreadable: Iterable[Exception]) -> int:
     """Complain of the captures that were left out; return the exit code."""
-    for error in capture.unreadable:
-        complain(error, UNREADABLE)
-    return UNREADABLE if capture.unreadable else DONE
+    code = DONE
+    for error in unreadable:
+        code = complain(error, UNREADABLE)
+    return code
 
 
 @contextlib.contextmanager

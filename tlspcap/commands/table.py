@@ -31,17 +31,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    if arguments.format == "parquet" and arguments.output == "-" and sys.stdout.isatty():
+        return shared.complain("Parquet is no text for a terminal; name a file with -o", shared.USAGE)
+    return _write_csv(arguments) if arguments.format == "csv" else _write_frames(arguments)
+
+
+def _write_csv(arguments: argparse.Namespace) -> int:
+    """Write lines as they come, without pandas, whose import takes longer than a small capture."""
+    from tlspcap import capture, lines
+
+    codes = [shared.DONE]
+    pieces = capture.scan_csv(arguments.files, arguments.table, ROWS, **shared.how(arguments))
+    first = next(pieces)  # what cannot be read at all leaves the output alone
+    with shared.output(arguments.output) as file:
+        file.write(lines.header(arguments.table).encode())
+        for piece in chain([first], pieces):
+            file.writelines(line.encode() for line in piece.lines)
+            codes.append(shared.complain_of(piece.unreadable))
+    return max(codes)
+
+
+def _write_frames(arguments: argparse.Namespace) -> int:
     import tlspcap
     from tlspcap import export, schema, tables
 
-    if arguments.format == "parquet" and arguments.output == "-" and sys.stdout.isatty():
-        return shared.complain("Parquet is no text for a terminal; name a file with -o", shared.USAGE)
     codes = [shared.DONE]
 
     def frames() -> Iterator["pd.DataFrame"]:
         for capture in tlspcap.scan(arguments.files, ROWS, tables=[arguments.table], **shared.how(arguments)):
             yield getattr(capture, arguments.table)
-            codes.append(shared.complain_of(capture))
+            codes.append(shared.complain_of(capture.unreadable))
 
     table = schema.TABLES[arguments.table]
     pieces = iter([tables.together(table, frames())]) if table.key else frames()
