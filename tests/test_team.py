@@ -3,6 +3,7 @@
 import mmap
 import os
 import struct
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -13,14 +14,30 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from packet_builder import Row, ethernet, ipv4, ipv6, pcap, pcapng, reference_captures, rows_of, scan, tcp
+from packet_builder import (
+    Row,
+    block,
+    enhanced,
+    ethernet,
+    interface,
+    ipv4,
+    ipv6,
+    pcap,
+    pcapng,
+    reference_captures,
+    rows_of,
+    scan,
+    section,
+    tcp,
+)
 
 from tlspcap.errors import TlspcapError
 from tlspcap.wire import packets, pieces
 from tlspcap.wire.columns import AddressBook, FileFacts
 from tlspcap.wire.files import PCAP_MAGICS, open_capture
+from tlspcap.wire.openings import opening_of
 from tlspcap.wire.team import Team, seats
-from tlspcap.wire.walk import find_header
+from tlspcap.wire.walk import find_block, find_header
 
 SAMPLES = Path(__file__).parent.parent / "sample_captures"
 OPTIONS = b"\x06" + bytes(7)  # an IPv6 header that the columns leave to be read packet by packet
@@ -76,6 +93,56 @@ def test_a_team_sees_what_one_sees_alone(members: int, size: int, options: dict[
     """Segments, payloads and facts are equal, whatever the size of pieces and the kind of pcap."""
     (path := tmp_path / "a.pcap").write_bytes(pcap(FRAMES, **options))
     assert_seen_alike(path, members, size)
+
+
+@pytest.mark.parametrize("members", [2, 3])
+@pytest.mark.parametrize("size", [401, 3_000, 50_000])
+@pytest.mark.parametrize("order", "<>")
+def test_a_team_reads_pcapng_as_one_does(members: int, size: int, order: str, tmp_path: Path) -> None:
+    """Blocks are found from any place on, in both byte orders, with others that hold no packet among them."""
+    statistics = block(5, bytes(12), order)
+    half = len(FRAMES) // 2
+    content = pcapng(FRAMES[:half], order=order) + statistics + pcapng(FRAMES[half:], order=order)[48:] + statistics
+    (path := tmp_path / "a.pcapng").write_bytes(content)
+    assert_seen_alike(path, members, size)
+
+
+@pytest.mark.parametrize("size", [700, 5_000, 30_000])
+@pytest.mark.parametrize(
+    "between",
+    [
+        section() + interface(101),
+        interface(101) + enhanced(FRAMES[0][14:], number=1),
+        block(10, struct.pack("<II", 0x544C534B, 4) + b"keys"),
+        section(">") + interface(1, ">", options=[(9, b"\x09")]) + enhanced(FRAMES[0], order=">"),
+        block(3, struct.pack("<I", len(FRAMES[0])) + FRAMES[0]),
+    ],
+    ids=["section", "interface", "key log", "byte order", "simple packet"],
+)
+def test_what_changes_how_packets_are_read_is_read_in_order(between: bytes, size: int, tmp_path: Path) -> None:
+    """From a new section, interface or key log on, everyone reads alone; so nothing is read by the wrong interface."""
+    packets = pcapng(FRAMES[:40])[48:]
+    content = pcapng(FRAMES) + between + packets
+    (path := tmp_path / "a.pcapng").write_bytes(content)
+    assert_seen_alike(path, 2, size)
+
+
+def test_a_key_log_before_all_packets_is_read_once_by_everyone(tmp_path: Path) -> None:
+    """A file that begins with a key log is read by everyone alone."""
+    log = block(10, struct.pack("<II", 0x544C534B, 4) + b"keys")
+    (path := tmp_path / "a.pcapng").write_bytes(section() + log + pcapng(FRAMES)[28:])
+    assert_seen_alike(path, 2, 5_000)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), size=st.integers(500, 30_000))
+def test_damaged_blocks_are_read_alike(data: st.DataObject, size: int, tmp_path: Path) -> None:
+    """Blocks overwritten anywhere, or cut anywhere, end the reading of a team where they end that of one."""
+    content = bytearray(pcapng(FRAMES))
+    for at in data.draw(st.lists(st.integers(48, len(content) - 8), max_size=4)):
+        content[at : at + 4] = data.draw(st.binary(min_size=4, max_size=4))
+    (path := tmp_path / "damaged.pcapng").write_bytes(content[: data.draw(st.integers(48, len(content)))])
+    assert_seen_alike(path, 2, size)
 
 
 @pytest.mark.parametrize("path", [path for path in reference_captures() if path.stat().st_size < 1_000_000][::3])
@@ -141,13 +208,14 @@ def test_a_process_that_ends_early_is_an_error_for_those_who_wait(said: bytes, t
         scan_part(path, (0, 2), 3_000, team)
 
 
-def test_pieces_of_a_file_are_used() -> None:
+@pytest.mark.parametrize("kind", [pcap, pcapng])
+def test_pieces_of_a_file_are_used(kind: Callable[[list[bytes]], bytes], tmp_path: Path) -> None:
     """A sound capture is read in pieces to its end: nobody reads on alone."""
-    path = SAMPLES / "version-cipher-matrix.pcap"
+    (path := tmp_path / "a.pcap").write_bytes(kind(FRAMES))
     size = path.stat().st_size // 5
     with path.open("rb") as file:
-        room = pieces.Room(mmap.mmap(-1, pieces.Room.needed(size)), size)
-        found = [pieces.read_piece(file.fileno(), "", index, room, 2) for index in range(5)]
+        room, opening = pieces.Room(mmap.mmap(-1, pieces.Room.needed(size)), size), opening_of(file.fileno())
+        found = [pieces.read_piece(file.fileno(), opening, "", index, room, 2) for index in range(5)]
     assert all(piece.whole for piece in found)
     assert [piece.last for piece in found[:5]] == [False] * 4 + [True]
     assert [piece.start for piece in found[1:]] == [piece.stop for piece in found[:-1]]
@@ -159,3 +227,11 @@ def test_guessing_headers_is_safe_on_any_bytes(head: bytes, tail: bytes, magic: 
     data = np.frombuffer(head + struct.pack("<IIII", 1_700_000_000, 0, 4, 4) + tail, dtype=np.uint8)
     found = find_header(data, PCAP_MAGICS[magic])
     assert found is None or 0 <= found <= len(data) - PCAP_MAGICS[magic].header
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200), st.sampled_from("<>"), st.integers(0, 100))
+def test_guessing_blocks_is_safe_on_any_bytes(head: bytes, tail: bytes, order: str, length: int) -> None:
+    """A guess lies inside of the bytes, or there is none."""
+    data = np.frombuffer(head + struct.pack(order + "II", 6, length) + bytes(12) + tail, dtype=np.uint8)
+    found = find_block(data, order)
+    assert found is None or 0 <= found <= len(data) - 24

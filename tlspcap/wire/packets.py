@@ -106,7 +106,7 @@ def _alone(
 def reader(opened: Opened, facts: FileFacts, chunk_bytes: int, place: Place | None = None) -> PcapReader | PcapngReader:
     """Tell the container by its first bytes, and begin to read it: iterating gives `Packets`, chunk by chunk.
 
-    Of a classic pcap, the packets up to a place may be known already.
+    The packets up to a place may be known already.
     """
     window = Window(opened, chunk_bytes)
     window.need(HEAD_BYTES)
@@ -114,7 +114,7 @@ def reader(opened: Opened, facts: FileFacts, chunk_bytes: int, place: Place | No
     if magic[:4] in PCAP_MAGICS:
         return PcapReader(window, facts, place)
     if magic[:4] == PCAPNG_MAGIC:
-        return PcapngReader(window, facts)
+        return PcapngReader(window, facts, place)
     raise not_a_capture(opened.name, magic, opened.trouble)
 
 

@@ -5,6 +5,7 @@ kept; every other block is passed over unread.
 """
 
 from collections.abc import Iterator
+from copy import copy
 from struct import Struct
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from tlspcap.errors import CaptureError
 from tlspcap.wire.columns import MAX_PACKET, FileFacts, Int64, Packets, Secrets, gather
 from tlspcap.wire.files import LARGEST_CHUNK, Window
+from tlspcap.wire.pcap import Place
 
 SECTION, INTERFACE, OBSOLETE, SIMPLE, ENHANCED, SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 0x0A
 PACKET_BLOCKS = frozenset({OBSOLETE, SIMPLE, ENHANCED})
@@ -29,6 +31,10 @@ ROWS = 1 << 17  # packets walked at a time: bounds memory where packets are tiny
 _END_OF_OPTIONS, _IF_TSRESOL, _IF_TSOFFSET = 0, 9, 14
 _WRAP = 0xFFFF_FFFF_FFFF_FFFF
 _PACKET_FIELDS = ("kind", "length", "interface", "high", "low", "captured", "wire")  # 32 bits each
+
+
+class OtherBlocks(Exception):
+    """A part of a file that should hold packets alone holds a block that matters; never leaves `wire`."""
 
 
 class Interfaces:
@@ -77,12 +83,17 @@ class Interfaces:
 
 
 class PcapngReader:
-    """The packets of a pcapng file, chunk by chunk. Raises CaptureError where its first section header is damaged."""
+    """The packets of a pcapng file, chunk by chunk, from its beginning or from a place on.
 
-    def __init__(self, window: Window, facts: FileFacts) -> None:
-        self._window, self._facts = window, facts
+    Before that place, only blocks of packets may lie behind the first packet. Raises CaptureError where the first
+    section header is damaged.
+    """
+
+    def __init__(self, window: Window, facts: FileFacts, place: Place | None = None) -> None:
+        self._window, self._facts, self._place = window, facts, place
         self._interfaces = Interfaces()
         self._secret_bytes = 0
+        self._only_packets = False
         if not (window.need(LEAST[SECTION]) and self._set_byte_order()):
             raise CaptureError(f"{facts.name}: its pcapng section header is cut short or damaged; try to capture again")
 
@@ -92,13 +103,33 @@ class PcapngReader:
         order = BYTE_ORDERS.get(bytes(self._window.raw[at : at + 4]))
         if order is None:
             return False
+        self.order = order
         self._head, self._two_shorts, self._long = Struct(order + "II"), Struct(order + "HH"), Struct(order + "q")
         self._block = np.dtype([(name, order + "u4") for name in _PACKET_FIELDS])
-        self._little = order == "<"
         return True
+
+    def to_first_packet(self) -> bool:
+        """Use the blocks before the first packet; False where there is none."""
+        while (block := self._next_block()) is not None:
+            if block[0] in PACKET_BLOCKS:
+                return True
+            self._take(*block, 1)
+        return False
+
+    def part(self, window: Window, facts: FileFacts) -> Iterator[Packets]:
+        """Read other packets of the section that this reader is in, from the front of another window on.
+
+        Raises OtherBlocks where something lies among them that they cannot be read without.
+        """
+        part = copy(self)
+        part._window, part._facts, part._only_packets = window, facts, True
+        return iter(part)
 
     def __iter__(self) -> Iterator[Packets]:
         frame, held = 1, list[Packets]()
+        if self._place is not None and self._place.packets and self.to_first_packet():
+            self._window.skip(self._place.offset - self._window.offset)
+            frame = self._place.packets + 1
         while True:
             if held and (frame - held[0].first_frame >= ROWS or not self._in_memory()):
                 yield Packets.together(held)
@@ -167,6 +198,8 @@ class PcapngReader:
 
     def _take(self, kind: int, length: int, frame: int) -> None:
         """Use or pass over a block that holds no packet and stands before packet `frame`."""
+        if self._only_packets and kind in KEPT_BLOCKS:
+            raise OtherBlocks
         start = self._window.position
         if length <= LARGEST_CHUNK:
             if kind == SECTION:
@@ -250,7 +283,7 @@ class PcapngReader:
         simple = block["kind"] == SIMPLE
         # The obsolete block has 16 bits of interface number, then 16 bits of drop count, in its section's byte order.
         number = block["interface"].astype(np.int64)
-        number = np.where(block["kind"] == OBSOLETE, number & 0xFFFF if self._little else number >> 16, number)
+        number = np.where(block["kind"] == OBSOLETE, number & 0xFFFF if self.order == "<" else number >> 16, number)
         rows = self._interfaces.describe(np.where(simple, 0, number))
         # A simple block gives the length on the wire only; what was captured follows from the interface's limit.
         limit = np.minimum(np.minimum(rows["snapshot"], MAX_PACKET), block["length"].astype(np.int64) - LEAST[SIMPLE])

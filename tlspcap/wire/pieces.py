@@ -1,12 +1,13 @@
-"""Pieces of one classic pcap file, each read by itself, so that several processes can share the work of one.
+"""Pieces of one capture file, each read by itself, so that several processes can share the work of one.
 
 A piece is some MB of the file, from the first packet header in them to the first in the next ones. Such a header is
 guessed: a chain of sane headers must follow. A guess decides nothing: a piece counts only where the walk through the
-one before it ended exactly at its start, and the first begins behind the file header.
+one before it ended exactly at its start, and the first begins with the file's first packet.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from mmap import mmap
 from typing import Any, NamedTuple
@@ -16,14 +17,13 @@ import numpy.typing as npt
 
 from tlspcap.wire import headers
 from tlspcap.wire.columns import COLUMNS, MAX_PACKET, AddressBook, Bytes, FileFacts, Packets, Segments
-from tlspcap.wire.files import PCAP_MAGICS, Window
 from tlspcap.wire.fragments import Fragments
-from tlspcap.wire.pcap import FILE_HEADER, PcapReader
+from tlspcap.wire.openings import Loaded, Opening
+from tlspcap.wire.pcapng import OtherBlocks
 from tlspcap.wire.shares import Part, Split, Totals, part_of
-from tlspcap.wire.walk import find_header
 
 LOOK = MAX_PACKET + (1 << 16)  # bytes behind a piece's edge in which a header must begin
-LEAD = 64  # bytes of a room before those of the file; a file header finds room there
+LEAD = 64  # bytes of a room before those of the file; the file header of a classic pcap finds room there
 # It is no 24: memory that lies up to 32 bytes further into its page than what is copied to it is written half as fast.
 MOST_ROWS = 1 << 18  # packets of a piece; one that has more is not shared
 ROW_BYTES = 192  # at most, of the columns of a packet
@@ -76,18 +76,6 @@ def _of_file(size: int) -> int:
     return LEAD + size + LOOK + 64 + 4095 & ~4095
 
 
-class _Loaded(Window):
-    """A window over what is in memory already."""
-
-    def __init__(self, room: Room, position: int, end: int, before: int) -> None:
-        self.raw, self.buffer, self.position, self.end = room.raw, room.buffer, position, end
-        self._before, self._size, self._finished = before, 0, True
-
-    @property
-    def trouble(self) -> str:
-        return ""
-
-
 class Piece(NamedTuple):
     """What is told of a piece to those who did not read it; its columns lie in the room that it was read into."""
 
@@ -100,49 +88,51 @@ class Piece(NamedTuple):
     totals: Totals | None = None  # None where it is not shared out: some of it is yet to be read packet by packet
 
 
-def is_shared(file: int) -> bool:
-    """Whether an open file can be read in pieces: a classic pcap, as it is."""
-    return os.pread(file, FILE_HEADER, 0)[:4] in PCAP_MAGICS
-
-
-def read_piece(file: int, name: str, index: int, room: Room, shares: int) -> Piece:
+def read_piece(file: int, opening: Opening, name: str, index: int, room: Room, shares: int) -> Piece:
     """Read one piece of an open file into a room, and share it out."""
     low, facts = index * room.size, FileFacts(name)
     try:
-        got, head = room.load(file, low), os.pread(file, FILE_HEADER, 0)
+        got = room.load(file, low)
     except OSError:  # told by whoever reads the file alone then
         return Piece(low, low, False, False, facts, [])
-    start, stop = (_first_header(room, head, edge, got) for edge in (0, room.size))
+    start, stop = (_first_packet(room, opening, edge, got) for edge in (0, room.size))
     last = got <= room.size or (stop is None and got < room.size + LOOK)
-    start = LEAD + FILE_HEADER if not index else start or LEAD
+    start = LEAD + opening.begin if not index else start or LEAD
     stop = LEAD + got if last else stop or LEAD + room.size
-    room.raw[start - FILE_HEADER : start] = head  # a piece is a small capture of its own
-    window = _Loaded(room, start - FILE_HEADER, stop, low - LEAD)
-    columns, totals = _columns(window, facts, shares) if start < stop else ([], None)
+    window = Loaded(room.raw, room.buffer, start, stop, low - LEAD)
+    columns, totals = _columns(opening.packets(window, facts), facts, shares) if start < stop else ([], None)
     laid = None if columns is None else room.lay(columns)
     whole = laid is not None and (last or (start <= stop and facts.stopped_at is None))
     return Piece(low + start - LEAD, low + stop - LEAD, whole, last, facts, laid or [], totals)
 
 
-def _first_header(room: Room, head: bytes, edge: int, got: int) -> int | None:
+def _first_packet(room: Room, opening: Opening, edge: int, got: int) -> int | None:
     """Find the first packet header at or behind a piece's edge, as the room counts, where the file begins later."""
     at = LEAD + edge
-    found = find_header(room.buffer[at : LEAD + min(edge + LOOK, got)], PCAP_MAGICS[head[:4]])
+    found = opening.find(room.buffer[at : LEAD + min(edge + LOOK, got)])
     return None if found is None else at + found
 
 
-def _columns(window: Window, facts: FileFacts, shares: int) -> tuple[list[Column] | None, Totals | None]:
-    """Make the columns of a piece, and say what they sum up to where they are shared out; None where it has too many.
+def _packets(read: Iterable[Packets]) -> list[Packets] | None:
+    """Read the packets of a piece; None where they are too many, or other blocks lie among them."""
+    parts = list[Packets]()
+    with suppress(OtherBlocks):
+        for part in read:
+            parts.append(part)
+            if part.first_frame + len(part) > MOST_ROWS:
+                return None
+        return parts
+    return None
+
+
+def _columns(read: Iterable[Packets], facts: FileFacts, shares: int) -> tuple[list[Column] | None, Totals | None]:
+    """Make the columns of a piece, and say what they sum up to where they are shared out; None where that cannot be.
 
     Packets that are left to `rare` go with all columns: how they are read rests on packets of other pieces.
     """
-    parts = list[Packets]()
-    for part in PcapReader(window, facts):
-        parts.append(part)
-        if part.first_frame + len(part) > MOST_ROWS:
-            return None, None
+    parts = _packets(read)
     if not parts:
-        return [], None
+        return (None, None) if parts is None else ([], None)
     packets, book = Packets.together(parts), AddressBook()
     facts.count(packets)
     found, rest = headers.columns(packets, book, facts)

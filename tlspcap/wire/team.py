@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 from tlspcap.errors import TlspcapError
 from tlspcap.wire.columns import AddressBook, FileFacts
 from tlspcap.wire.fragments import Fragments
+from tlspcap.wire.openings import Opening, opening_of
 from tlspcap.wire.pcap import Place
-from tlspcap.wire.pieces import Piece, Room, is_shared, part_of_piece, read_piece
+from tlspcap.wire.pieces import Piece, Room, part_of_piece, read_piece
 from tlspcap.wire.shares import Part
 
 ROOMS = 2  # of each process: one piece is used, while the next is read
@@ -104,11 +105,12 @@ class Team:
     ) -> Iterator[Part]:
         """Read this seat's part of a file, if that can be read in pieces, and say in `place` how far that went."""
         with open(name, "rb", buffering=0) as file:
-            if not is_shared(file.fileno()):
+            opening = opening_of(file.fileno())
+            if opening is None:
                 return
-            self._file, self._next, index = self._file + 1, self._seat.number, 0
+            self._file, self._next, index, place.offset = self._file + 1, self._seat.number, 0, opening.begin
             while not place.at_end:
-                self._read_on(file.fileno(), name, index)
+                self._read_on(file.fileno(), opening, name, index)
                 room, piece = self._piece(index)
                 if not piece.whole or piece.start != place.offset:
                     break
@@ -121,7 +123,7 @@ class Team:
                 index += 1
             self._forget(index)
 
-    def _read_on(self, file: int, name: str, index: int) -> None:
+    def _read_on(self, file: int, opening: Opening, name: str, index: int) -> None:
         """Read the next piece of this process, so that the others have it when they come to it; at least the present.
 
         What comes next waits until a room is free.
@@ -133,7 +135,7 @@ class Team:
             if room is None:
                 return
             at, self._next = (self._file, self._next), self._next + self._count
-            piece = read_piece(file, name, at[1], self._rooms[room], self._count)
+            piece = read_piece(file, opening, name, at[1], self._rooms[room], self._count)
             self._pieces[at], self._lent[room] = (room, piece), _Lent(at, {self._seat.number, *self._sockets})
             for peer in list(self._sockets):
                 self._tell(peer, (at, (room, piece)))

@@ -21,6 +21,10 @@ _FEWEST_PIECES = 16  # below that, walking singly is as fast
 
 _CHAIN = 4  # headers that have to follow a guessed one
 _MOST_GUESSES = 1_000
+_ENHANCED = 6  # the type of pcapng's usual block of a packet (draft-ietf-opsawg-pcapng 4.3)
+_AROUND = 32  # its bytes around what was captured
+_MOST_OPTIONS = 1 << 16  # bytes behind that, in a guess
+_SMALLEST_BLOCK = 12
 _APART = 7 * 86_400  # seconds that packets which follow one another may lie apart
 
 
@@ -115,6 +119,36 @@ def find_header(data: Bytes, form: PcapFormat) -> int | None:
                 if _is_chain(data.data, at, form):
                     return int(at)
     return None
+
+
+def find_block(data: Bytes, order: str) -> int | None:
+    """Guess where the first block of a packet begins in some bytes of a pcapng file: where sane ones follow."""
+    count = len(data) - 24 + 1  # of places where the fields that are looked at can begin
+    if count <= 0:
+        return None
+    kind, length, captured = (np.ndarray(count, order + "u4", data, field, (1,)) for field in (0, 4, 20))
+    for reach in (1 << 13, count):  # nearly always, it is near
+        at = np.flatnonzero(kind[:reach] == _ENHANCED)
+        spare = length[at].astype(np.int64) - captured[at] - _AROUND
+        sane = (length[at] % 4 == 0) & (captured[at] <= MAX_PACKET) & (spare >= 0) & (spare <= _MOST_OPTIONS)
+        for start in at[sane][:_MOST_GUESSES].tolist():
+            if _blocks_follow(data.data, start, Struct(order + "I")):
+                return int(start)
+    return None
+
+
+def _blocks_follow(data: memoryview, at: int, number: Struct) -> bool:
+    """Whether a possible block, and some behind it, have the same length at both ends, as far as the data reaches."""
+    for _ in range(_CHAIN):
+        if at + 8 > len(data):
+            break
+        (length,) = number.unpack_from(data, at + 4)
+        if length < _SMALLEST_BLOCK or length % 4:
+            return False
+        at += length
+        if at <= len(data) and number.unpack_from(data, at - 4)[0] != length:
+            return False
+    return True
 
 
 def _sane_headers(data: Bytes | memoryview, count: int, form: PcapFormat, first: int = 0) -> npt.NDArray[np.bool_]:
