@@ -1,6 +1,7 @@
 """Classic pcap: magics, times, and files that are cut or damaged."""
 
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -150,3 +151,21 @@ def test_an_unknown_link_type_is_an_error_that_names_it() -> None:
     """A capture of which no packet can be read is an error with the link type's number."""
     with pytest.raises(UnknownLinkType, match=r"link type 147\b"):
         scan(pcap(FRAMES, link=147))
+
+
+def test_tiny_packets_are_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window with many times the packets that are taken at once has each of its headers walked once."""
+    walked, walk = [], Walker.walk
+
+    def counted(self: Walker, *where: Any) -> Any:
+        found = walk(self, *where)
+        walked.append(len(found[0]))
+        return found
+
+    monkeypatch.setattr(Walker, "walk", counted)
+    whole = scan(WHOLE)
+    assert walked == [len(FRAMES)]
+    monkeypatch.setattr("tlspcap.wire.pcap.ROWS", 2)
+    walked.clear()
+    assert scan(WHOLE) == whole
+    assert walked == [len(FRAMES)]

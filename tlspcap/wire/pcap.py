@@ -48,6 +48,8 @@ class PcapReader:
         self._walker = Walker(self._order, header=self._packet_header)
         self._captured = Struct(self._order + "I").unpack_from
         self._place = place or Place()
+        self._ahead, self._behind = np.empty(0, dtype=np.int64), 0  # headers walked and not used, and where the next is
+        self._begin = 0  # offset in the capture of the window in which they lie
 
     def __iter__(self) -> Iterator[Packets]:
         self._window.skip(self._place.offset)
@@ -79,15 +81,25 @@ class PcapReader:
         Ends before the first packet that is damaged or not wholly in the window.
         """
         window = self._window
-        offsets, position = self._walker.walk(window.raw, window.position, window.end)
-        if len(offsets) > ROWS:
-            offsets, position = offsets[:ROWS], int(offsets[ROWS])
+        offsets, position = self._headers()
         header = gather(window.buffer, offsets, self._header)
         captured = header["captured"].astype(np.int64)
         bad = np.flatnonzero((captured > MAX_PACKET) | (offsets + self._packet_header + captured > window.end))
         good = slice(bad[0] if len(bad) else None)
         window.position = int(offsets[bad[0]]) if len(bad) else position
         return self._packets(offsets[good], captured[good], header[good], frame)
+
+    def _headers(self) -> tuple[Int64, int]:
+        """Return the offsets of the next headers, ROWS at most, and where the one behind them is.
+
+        A window of tiny packets, with several times ROWS, is walked once.
+        """
+        window, begin = self._window, self._window.offset - self._window.position
+        if not len(self._ahead) or self._ahead[0] != window.position or self._begin != begin:
+            self._ahead, self._behind = self._walker.walk(window.raw, window.position, window.end)
+            self._begin = begin
+        offsets, self._ahead = self._ahead[:ROWS], self._ahead[ROWS:]
+        return offsets, int(self._ahead[0]) if len(self._ahead) else self._behind
 
     def _packets(self, offsets: Int64, captured: Int64, header: npt.NDArray[Any], frame: int) -> Packets:
         seconds, fraction = header["seconds"].astype(np.int64), header["fraction"].astype(np.int64)
