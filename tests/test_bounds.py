@@ -139,7 +139,7 @@ def test_a_flood_stops_at_its_cap(part: bytes, count: int, cap: str) -> None:
     assert len(of_hostile(frames, "records")) <= MAX_RECORDS
     assert len(of_hostile(frames, "messages")) <= MAX_MESSAGES + MAX_ALERTS
     assert len(of_hostile(frames, "alerts")) <= MAX_ALERTS
-    assert [detail.partition(";")[0] for detail in caps(frames)] == [cap]
+    assert caps(frames)[0].partition(";")[0] == cap  # others may follow
     few, many = (calls(partial(read, capture[times])) for times in (count // 10, count))
     assert many - few < len(part) * count * 9 // 100
 
