@@ -17,13 +17,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tlspcap import export, rows
 from tlspcap.tables import Builder
 from tlspcap.tls.handshake import Follower
-from tlspcap.transport import Conversation, Event
+from tlspcap.transport import Conversation, Event, Events, Run
 from tlspcap.wire import packets
 from tlspcap.wire.columns import AddressBook, FileFacts
 from tlspcap.wire.files import open_capture
@@ -38,7 +39,7 @@ class Heard(NamedTuple):
     """What one conversation gave its follower."""
 
     conversation: Conversation
-    events: list[Event]
+    runs: list[tuple[list[Event], bool]]  # the events of each, and whether they are orderly
     clock: int  # ns, the capture's, when it was over
 
 
@@ -55,18 +56,24 @@ def segments(capture: str, book: AddressBook) -> Iterator[Any]:
         yield from packets.segments(opened, FileFacts(capture), book)
 
 
+def recorded(events: Iterator[Event], kept: list[Event]) -> Iterator[Event]:
+    """Hand events on, and keep those that were taken."""
+    for event in events:
+        kept.append(event)
+        yield event
+
+
 def listen(capture: str) -> list[Heard]:
     """Read a capture, and keep what each conversation with a handshake gave its follower."""
     book, heard, followers = AddressBook(), [], {}
     flows = Flows(capture, book)
 
-    def take(conversation: Conversation, events: Iterator[Event]) -> None:
+    def take(conversation: Conversation, events: Events) -> None:
         follower, kept = followers.setdefault(conversation.number, (Follower(conversation), []))
-        for event in events:
-            kept.append(event)
-            follower.take(event)
-            if follower.done:
-                conversation.done = True
+        for run in events.runs:
+            kept.append(([], run.orderly))
+            follower.take_run(Run(recorded(run.events, kept[-1][0]), run.orderly))
+            conversation.done = follower.done
         if conversation.over:
             del followers[conversation.number]
             follower.finish()
@@ -92,12 +99,12 @@ def only_streams(capture: str, wanted: dict[int, int]) -> None:
     book = AddressBook()
     flows, given = Flows(capture, book), dict.fromkeys(wanted, 0)
 
-    def take(conversation: Conversation, events: Iterator[Event]) -> None:
+    def take(conversation: Conversation, events: Events) -> None:
         number = conversation.number
-        for _ in events:
-            given[number] = given.get(number, 0) + 1
-            if given[number] >= wanted.get(number, 1 << 62):
-                conversation.done = True
+        for run in events.runs:
+            left = wanted.get(number, 1 << 62) - given.get(number, 0)
+            given[number] = given.get(number, 0) + len([*islice(run.events, max(0, left))])
+            conversation.done = given[number] >= wanted.get(number, 1 << 62)
 
     for chunk in segments(capture, book):
         for conversation, events in flows.take(chunk):
@@ -109,10 +116,10 @@ def only_streams(capture: str, wanted: dict[int, int]) -> None:
 def follow(heard: list[Heard]) -> list[Any]:
     """The account of each handshake."""
     accounts = []
-    for conversation, events, clock in heard:
+    for conversation, runs, clock in heard:
         follower = Follower(conversation)
-        for event in events:
-            follower.take(event)
+        for events, orderly in runs:
+            follower.take_run(Run(iter(events), orderly))
         follower.finish()
         accounts.append((follower.account, clock))
     return accounts
@@ -121,9 +128,9 @@ def follow(heard: list[Heard]) -> list[Any]:
 def wanted_events(heard: list[Heard]) -> dict[int, int]:
     """Behind how many events each follower was done."""
     wanted = {}
-    for conversation, events, _ in heard:
+    for conversation, runs, _ in heard:
         follower = Follower(conversation)
-        for count, event in enumerate(events, start=1):
+        for count, event in enumerate((event for events, _ in runs for event in events), start=1):
             follower.take(event)
             if follower.done:
                 wanted[conversation.number] = count

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from tlspcap.transport import Data, Event
+from tlspcap.transport import Conversation, Data, Event, Events
 from tlspcap.wire.columns import AddressBook, Segments
 from tlspcap.wire.flows import Flows
 
@@ -68,6 +68,7 @@ def run(
     cuts: Iterable[int] = (),
     done_after: int = 0,
     watch: Callable[[Flows], None] = lambda flows: None,
+    by_runs: bool = False,
 ) -> dict[int, list[object]]:
     """Run packets through `Flows`, cut into chunks; return every event and the last facts of each conversation.
 
@@ -77,14 +78,20 @@ def run(
     flows = Flows("test.pcap", book)
     told: dict[int, list[object]] = {}
 
-    def consume(pairs: Iterable[tuple[object, Iterable[Event]]]) -> None:
+    def hear(conversation: Conversation, events: Iterable[Event], story: list[object]) -> None:
+        for event in events:
+            story.append((event,))
+            was, seen = conversation.done, sum(isinstance(entry[0], Data) for entry in story)
+            conversation.done = bool(done_after) and seen >= done_after
+            watch(flows)
+            if by_runs and conversation.done and not was:
+                break
+
+    def consume(pairs: Iterable[tuple[Conversation, Events]]) -> None:
         for conversation, events in pairs:
             story = told.setdefault(conversation.number, [])
-            for event in events:
-                story.append((event,))
-                seen = sum(isinstance(entry[0], Data) for entry in story)
-                conversation.done = bool(done_after) and seen >= done_after
-                watch(flows)
+            for some in (each.events for each in events.runs) if by_runs else [events]:
+                hear(conversation, some, story)
             if conversation.over:
                 copied = {field.name: getattr(conversation, field.name) for field in fields(conversation)}
                 copied |= {"opener": replace(conversation.opener), "other": replace(conversation.other)}

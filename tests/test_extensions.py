@@ -26,6 +26,27 @@ def test_a_block_gives_what_was_put_in(pairs):
     assert found.codes == tuple(code for code, _ in pairs)
 
 
+@given(pairs=PAIRS, others=st.lists(st.binary(min_size=12, max_size=12), max_size=3), data=st.data())
+def test_a_block_whose_layout_is_known_reads_as_any(pairs, others, data):
+    """What comes again with other contents, other types or other lengths is read as it would be alone."""
+    blocks = [block(*pairs)] * 3
+    for filler in others:
+        blocks.append(block(*((code, (content and filler * 3)[: len(content)]) for code, content in pairs)))
+        at = data.draw(st.integers(0, max(0, len(blocks[0]) - 1)))
+        blocks.append(blocks[0][:at] + filler[:1] + blocks[0][at + 1 :])
+    for one in [*blocks, *blocks]:
+        try:
+            plain = tuple(ext._pairs(one, "test"))
+        except Malformed:
+            with pytest.raises(Malformed):
+                Extensions.parse(one, "test")
+            continue
+        found = Extensions.parse(one, "test")
+        assert found.raw == plain
+        assert all(found.get(code) == dict(reversed(plain)).get(code) for code in range(0x40))
+        assert all(found.get(code) == dict(reversed(plain))[code] for code, _ in plain)
+
+
 @given(pairs=PAIRS, data=st.data())
 def test_a_cut_block_is_malformed_unless_the_cut_lies_between_two_extensions(pairs, data):
     """A block cut short raises Malformed, or gives the extensions before the cut."""

@@ -33,7 +33,8 @@ from segment_builder import (
     timed,
 )
 
-from tlspcap.transport import Closed, Data
+from tlspcap.tls.causality import Causality
+from tlspcap.transport import Closed, Data, Gap
 from tlspcap.wire import beginnings, streams, undecided, waiting
 from tlspcap.wire import packets as packet_reader
 from tlspcap.wire.columns import AddressBook, FileFacts
@@ -282,7 +283,7 @@ def test_alert_segments_are_found_in_columns_as_one_by_one(records):
     buffer = np.frombuffer(b"".join(payloads), dtype=np.uint8)
     length = np.array([len(payload) for payload in payloads], dtype=np.int64)
     start = np.cumsum(length) - length
-    plain = [is_alert_segment(buffer.data, *pair) for pair in zip(start.tolist(), length.tolist(), strict=True)]
+    plain = [is_alert_segment(payload) for payload in payloads]
     assert alert_segments(buffer, start, length).tolist() == plain
 
 
@@ -429,6 +430,38 @@ def test_beginnings_by_column_equal_those_row_by_row(packets, longest, done_afte
         slow = run(packets, done_after=done_after)
     with by_column:
         assert run(packets, done_after=done_after) == slow
+
+
+@given(traffic(), st.integers(0, 3))
+@settings(max_examples=100, deadline=None)
+def test_runs_hold_the_events_that_come_one_by_one(packets, done_after):
+    """A consumer that takes runs, and leaves the rest of one when it is done, gets what one gets that takes events."""
+    assert run(packets, done_after=done_after, by_runs=True) == run(packets, done_after=done_after)
+
+
+@given(traffic())
+@settings(max_examples=100, deadline=None)
+def test_what_an_event_of_an_orderly_run_acknowledges_came_before_it(packets):
+    """No event of such a run would have to wait for another, and none is a gap."""
+    book = AddressBook()
+    for _, events in Flows("test.pcap", book).take(segments(packets, book)):
+        order = Causality()
+        for each in events.runs:
+            for event in each.events:
+                assert not each.orderly or (order.passes(event) and not isinstance(event, Gap))
+
+
+def test_a_conversation_that_time_ended_within_its_chunk_is_over_at_once():
+    """It is handed out once, over, though the packet that shows it belongs to another conversation."""
+    book = AddressBook()
+    elsewhere = replace(handshake()[0], client=(CLIENT[0], 1), time=SECOND + 6 * SECOND)
+    flows = Flows("test.pcap", book)
+    told = [
+        (conversation.number, len(list(events)), conversation.over, conversation.until)
+        for conversation, events in flows.take(segments([*closed_talk(0), elsewhere], book))
+    ]
+    assert [one[:3] for one in told] == [(0, 4, True)]
+    assert told[0][3] < elsewhere.time
 
 
 def test_an_orderly_conversation_is_taken_by_column():

@@ -3,6 +3,8 @@
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tls_bytes import RANDOM, hello_body, server_body, u16s, vector
 
 from tlspcap.tls import messages as m
@@ -23,6 +25,29 @@ def test_client_hello_fields_in_order():
     assert hello.cipher_suites == (0x1A1A, 0x1301, 0x00FF)
     assert hello.compression_methods == b"\0"
     assert hello.secure_renegotiation
+
+
+@given(
+    extensions=st.lists(st.tuples(st.sampled_from([0, 10, 13, 16, 43, 51]), st.binary(max_size=9)), max_size=4),
+    damage=st.lists(st.tuples(st.integers(0, 90), st.integers(0, 255)), max_size=2),
+    cut=st.integers(0, 4),
+    behind=st.binary(max_size=2),
+    version=st.sampled_from([TLS12, 0x7F12]),
+)
+def test_a_hello_reads_at_once_as_field_by_field(extensions, damage, cut, behind, version):
+    """Whatever is wrong with a hello, the reading of the usual form comes to the same as that of any form."""
+    for kind, body in ((m.ClientHello, hello_body), (m.ServerHello, server_body)):
+        content = bytearray(body(*extensions, version=version) + behind)
+        for place, value in damage:
+            content[place % len(content)] = value
+        content = bytes(content[: len(content) - cut])
+        told = []
+        for read in (kind.parse, kind._parse_any, kind.parse):
+            try:
+                told.append(read(content))
+            except m.Malformed as trouble:
+                told.append(str(trouble))
+        assert told[0] == told[1] == told[2]
 
 
 def test_client_hello_without_extensions():

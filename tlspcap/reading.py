@@ -8,7 +8,7 @@ pieces, merged, are equal to those of the whole job (see `spread`).
 import gc
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +24,7 @@ from tlspcap.tables import Builder
 from tlspcap.tls.account import Account
 from tlspcap.tls.handshake import Follower
 from tlspcap.tls.keylog import MOST_BYTES, KeyLog
-from tlspcap.transport import FRAME_BITS, Conversation, Event
+from tlspcap.transport import FRAME_BITS, Conversation, Events
 from tlspcap.wire import packets
 from tlspcap.wire.blocks import IDLE
 from tlspcap.wire.columns import AddressBook, FileFacts, Segments
@@ -258,14 +258,13 @@ class _Run:
                 yield FileReading(facts, flows, servers, self._refused[index], self._touched[index], overlap, use)
                 use = None  # it is of all files together
 
-    def _follow(self, conversation: Conversation, events: Iterable[Event]) -> None:
+    def _follow(self, conversation: Conversation, events: Events) -> None:
         follower = conversation.follower
         if not isinstance(follower, Follower):
             follower = conversation.follower = Follower(conversation, self._keys)
-        for event in events:
-            follower.take(event)
-            if follower.done:
-                conversation.done = True
+        for run in events.runs:
+            follower.take_run(run)
+            conversation.done = follower.done
         if conversation.over:
             follower.finish()
             conversation.follower = None

@@ -6,6 +6,7 @@ A side is 0 (the opener: who sent the SYN, else who was seen first) or 1 (the ot
 client is for `tls` to say.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -61,6 +62,16 @@ class Closed(NamedTuple):
 Event = Data | Gap | Closed
 
 
+class Run(NamedTuple):
+    """Events of one conversation that come one behind the other.
+
+    A consumer that sets `Conversation.done` leaves the rest of the run: what of it is still wanted comes as the next.
+    """
+
+    events: Iterator[Event]
+    orderly: bool = False  # none is missing, and all that each one acknowledges came before it
+
+
 @dataclass(slots=True)
 class Endpoint:
     """What TCP knows of one side of a conversation. Counts are of bytes in that side's own stream."""
@@ -110,3 +121,26 @@ class Conversation:
     def place(self, frame: int) -> Place:
         """Say where a packet of the conversation is."""
         return Place(*self.places.get(frame >> FRAME_BITS, (self.capture, self.number)), frame & FRAME_MASK)
+
+
+class Events:
+    """The events of a conversation, one by one, made as they are consumed; `runs` gives the same in larger portions.
+
+    >>> talk = Conversation(0, "a.pcap", Endpoint(b"", 1), Endpoint(b"", 2), 1, 1, 1)
+    >>> [event.payload for event in Events(talk, iter([Run(iter([Data(0, 2, 0, 0, b"hello", 0, 2, 0)]))]))]
+    [b'hello']
+    """
+
+    __slots__ = ("_conversation", "runs")
+
+    def __init__(self, conversation: Conversation, runs: Iterator[Run]) -> None:
+        self._conversation = conversation
+        self.runs = runs
+
+    def __iter__(self) -> Iterator[Event]:
+        for run in self.runs:
+            done = self._conversation.done
+            for event in run.events:
+                yield event
+                if self._conversation.done and not done:
+                    break

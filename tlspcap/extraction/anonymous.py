@@ -15,7 +15,7 @@ from tlspcap.anonymize.pseudonyms import Pseudonyms
 from tlspcap.extraction.survey import Survey
 from tlspcap.extraction.walking import Chunk
 from tlspcap.extraction.writing import Container, Packet
-from tlspcap.transport import Conversation, Event
+from tlspcap.transport import Conversation, Events
 from tlspcap.wire.columns import COUNTED
 from tlspcap.wire.flows import Flows
 
@@ -72,7 +72,7 @@ def _finish(flows: Flows | None, run: int, found: Survey, names: Pseudonyms, spo
 
 
 def _follow(
-    conversation: Conversation, events: Iterator[Event], run: int, found: Survey, names: Pseudonyms, spool: Spool
+    conversation: Conversation, events: Events, run: int, found: Survey, names: Pseudonyms, spool: Spool
 ) -> None:
     """Take the events of one conversation; of those that were not chosen, none is wanted."""
     chosen = found.chosen.get(run, np.empty(0, dtype=np.int64))

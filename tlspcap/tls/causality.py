@@ -21,10 +21,10 @@ class Causality:
     [b'hello', b'hi']
     """
 
-    __slots__ = ("_held", "_seen")
+    __slots__ = ("_held", "seen")
 
     def __init__(self) -> None:
-        self._seen = [0, 0]  # offset up to which each side's bytes have come
+        self.seen = [0, 0]  # offset up to which each side's bytes have come
         self._held: tuple[list[Event], list[Event]] = ([], [])
 
     @property
@@ -34,7 +34,7 @@ class Causality:
 
     def passes(self, event: Event) -> bool:
         """Whether an event is in order, as nearly all are: it is noted, and may be worked through at once."""
-        held, seen = self._held, self._seen
+        held, seen = self._held, self.seen
         if held[0] or held[1]:
             return False
         if type(event) is Data:
@@ -63,7 +63,7 @@ class Causality:
             side = min((queue[0].frame, side) for side, queue in enumerate(self._held) if queue)[1]
             event = self._held[side].pop(0)
             if not isinstance(event, Gap):  # the bytes that it acknowledges will not come
-                self._seen[1 - side] = max(self._seen[1 - side], event.acked)
+                self.seen[1 - side] = max(self.seen[1 - side], event.acked)
             self._note(event)
             released += [event, *self._released()]
         return released
@@ -79,10 +79,10 @@ class Causality:
 
     def _in_time(self, event: Event) -> bool:
         """Whether all that an event acknowledges has come."""
-        return isinstance(event, Gap) or event.acked <= self._seen[1 - event.side] + FIN_TAKES
+        return isinstance(event, Gap) or event.acked <= self.seen[1 - event.side] + FIN_TAKES
 
     def _note(self, event: Event) -> None:
         if isinstance(event, Data):
-            self._seen[event.side] = event.offset + len(event.payload)
+            self.seen[event.side] = event.offset + len(event.payload)
         elif isinstance(event, Gap):
-            self._seen[event.side] = event.offset + event.length
+            self.seen[event.side] = event.offset + event.length

@@ -7,18 +7,52 @@ so that one odd extension never hides the rest of a hello.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from struct import Struct
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tlspcap.tls.cursor import Cursor, Malformed, u16_values
 from tlspcap.tls.names import ExtensionType as Code
 from tlspcap.tls.names import is_grease, version_rank
-from tlspcap.tls.remembering import remembered
+from tlspcap.tls.remembering import ENTRIES, remembered
 
 _unpack = Struct(">HH").unpack_from
 _NAME_HEADER = Struct(">HBH")  # length of the list; type and length of the name
 _HOST_NAME = 0  # NameType (RFC 6066 3)
+LONGEST = 2_048  # bytes of a block whose layout is remembered; a hello with a hybrid key share has 1,700
+MOST_OF_LAYOUT = 64  # extensions of it
 
 T = TypeVar("T")
+
+
+class _Layout(NamedTuple):
+    """Where the extensions of a block lie: the same for hellos of one kind, whatever their keys and names are."""
+
+    codes: tuple[int, ...]
+    lengths: tuple[int, ...]
+    places: dict[int, int]  # of each code, the first: RFC 8446 4.2 forbids several of one type
+    unpack: Callable[[bytes], tuple[Any, ...]] | None  # into code, length, content of each; None while seen but once
+
+    def known(self) -> "_Layout":
+        """Return the same, ready to read blocks by."""
+        return self._replace(unpack=Struct(">" + "".join([f"HH{length}s" for length in self.lengths])).unpack)
+
+
+_LAYOUTS: dict[tuple[int, bytes], _Layout] = {}  # by length, and by how the first extension begins
+
+
+def _places(raw: tuple[tuple[int, bytes], ...]) -> dict[int, int]:
+    return {raw[place][0]: place for place in range(len(raw) - 1, -1, -1)}
+
+
+def _remember(key: tuple[int, bytes], raw: tuple[tuple[int, bytes], ...], before: _Layout | None) -> dict[int, int]:
+    """Keep the layout of a block, ready to be used where it came twice running; return the places."""
+    codes, lengths = tuple([code for code, _ in raw]), tuple([len(content) for _, content in raw])
+    layout = _Layout(codes, lengths, _places(raw), None)
+    if key[0] <= LONGEST and 0 < len(raw) <= MOST_OF_LAYOUT:
+        if len(_LAYOUTS) >= ENTRIES:
+            _LAYOUTS.clear()
+        again = before is not None and (before.codes, before.lengths) == (codes, lengths)
+        _LAYOUTS[key] = layout.known() if again else layout
+    return layout.places
 
 
 @dataclass(slots=True, init=False, unsafe_hash=True)  # never changed; frozen, it would take twice as long to make
@@ -26,16 +60,25 @@ class Extensions:
     """The extensions of one message in wire order, GREASE included, contents unread (RFC 8446 4.2)."""
 
     raw: tuple[tuple[int, bytes], ...]
-    _by_type: dict[int, bytes] = field(repr=False, compare=False)
+    _places: dict[int, int] = field(repr=False, compare=False)  # of each type, the first; shared by hellos of a kind
 
-    def __init__(self, raw: tuple[tuple[int, bytes], ...] = ()) -> None:
+    def __init__(self, raw: tuple[tuple[int, bytes], ...] = (), places: dict[int, int] | None = None) -> None:
         self.raw = raw
-        self._by_type = dict(reversed(raw))  # of several of one type, which RFC 8446 4.2 forbids, the first counts
+        self._places = _places(raw) if places is None else places
 
     @classmethod
     def parse(cls, block: bytes, where: str) -> "Extensions":
         """Split an extension block (without its own length) into its extensions."""
-        return cls(tuple(_pairs(block, where)))
+        key = len(block), block[:4]
+        layout = _LAYOUTS.get(key)
+        if layout is not None:
+            codes, lengths, places, unpack = layout
+            if unpack is not None:
+                found = unpack(block)
+                if found[::3] == codes and found[1::3] == lengths:
+                    return cls(tuple(zip(codes, found[2::3], strict=False)), places)
+        raw = tuple(_pairs(block, where))
+        return cls(raw, _remember(key, raw, layout))
 
     @property
     def codes(self) -> tuple[int, ...]:
@@ -44,18 +87,19 @@ class Extensions:
 
     def get(self, wanted: int) -> bytes | None:
         """Return the content of an extension, None where it is absent."""
-        return self._by_type.get(wanted)
+        place = self._places.get(wanted)
+        return None if place is None else self.raw[place][1]
 
     def __contains__(self, wanted: int) -> bool:
-        return wanted in self._by_type
+        return wanted in self._places
 
     def read(self, wanted: int, reader: Callable[[bytes], T]) -> T | None:
         """Return what `reader` makes of an extension; None where it is absent or does not parse."""
-        content = self._by_type.get(wanted)
-        if content is None:
+        place = self._places.get(wanted)
+        if place is None:
             return None
         try:
-            return reader(content)
+            return reader(self.raw[place][1])
         except Malformed:
             return None
 

@@ -29,7 +29,7 @@ from tlspcap.tls.records import (
 )
 from tlspcap.tls.ssl2_records import Reader as Ssl2Reader
 from tlspcap.tls.taking import MAX_ALERTS, alerts, message
-from tlspcap.transport import UNKNOWN, Closed, Conversation, Data, Event, Gap
+from tlspcap.transport import UNKNOWN, Closed, Conversation, Data, Event, Gap, Run
 
 MAX_RECORDS_AFTER = 64  # records of a side followed behind its Finished
 MAX_RECORDS = 2_000  # records followed at all: a long chain takes some 25, early data more
@@ -67,6 +67,29 @@ class Follower:
     def refusal(self) -> Refusal | None:
         """A request for TLS that was declined, and no hello came behind it."""
         return self._dialogue.refusal if self.account is None else None
+
+    def take_run(self, run: Run) -> None:
+        """Take the events of a run as they come, as `take` does one by one; when that is done, leave the rest."""
+        if self.done or not run.orderly or self._order.waits:
+            before = self.done
+            for event in run.events:
+                self.take(event)
+                if self.done is not before:
+                    return
+            return
+        halves, seen = self._halves, self._order.seen
+        for event in run.events:
+            if type(event) is not Data:
+                self._work(event)
+                continue
+            side = event.side
+            seen[side] = event.offset + len(event.payload)
+            if self.account is not None:
+                self._read(self.account, halves[side], event)
+            else:
+                self._search(halves[side], event)
+            if self.done:
+                return
 
     def take(self, event: Event) -> None:
         """Take one event; it may have to wait for others."""

@@ -1,5 +1,7 @@
 """ClientHello and ServerHello: one NamedTuple and one parser each, fields in RFC order."""
 
+from struct import Struct
+from struct import error as StructError
 from typing import NamedTuple
 
 from tlspcap.tls import extensions as ext
@@ -14,6 +16,9 @@ RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e07
 EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF  # RFC 5746 3.3
 LAST_SUITE = 0xFFFF  # cipher kinds of SSL 2.0 have three bytes
 _GREASE_MODES = frozenset(range(0x0B, 0x100, 0x1F))  # RFC 8701 2
+_FIXED = Struct(">H32sB")  # what both hellos begin with: legacy_version, random, length of the session id
+_fixed = _FIXED.unpack_from
+_new = tuple.__new__  # makes a NamedTuple without the detour through its own __new__
 NO_EXTENSIONS = Extensions()
 _DRAFT = 0x7F  # high byte of the versions of TLS 1.3 drafts
 
@@ -37,6 +42,22 @@ class ClientHello(NamedTuple):
     @classmethod
     def parse(cls, body: bytes) -> "ClientHello":
         """Read the message body."""
+        try:
+            version, random, length = _fixed(body)
+            suites = _FIXED.size + length
+            compression = suites + 2 + (body[suites] << 8 | body[suites + 1])
+            block = compression + 1 + body[compression]
+            if block + 2 + (body[block] << 8 | body[block + 1]) == len(body):  # nothing behind it: the rule
+                offered = _suites(body[suites + 2 : compression]), body[compression + 1 : block]
+                extensions = Extensions.parse(body[block + 2 :], "client_hello")
+                return _new(cls, (version, random, body[_FIXED.size : suites], *offered, extensions, b""))
+        except (IndexError, StructError):
+            pass
+        return cls._parse_any(body)
+
+    @classmethod
+    def _parse_any(cls, body: bytes) -> "ClientHello":
+        """Read the message body field by field, whatever its form."""
         read = Cursor(body, "client_hello")
         version, random, session_id = read.u16(), read.take(32), read.vector8()
         suites, compression = _suites(read.vector16()), read.vector8()
@@ -186,6 +207,20 @@ class ServerHello(NamedTuple):
     @classmethod
     def parse(cls, body: bytes) -> "ServerHello":
         """Read the message body."""
+        try:
+            version, random, length = _fixed(body)
+            suite = _FIXED.size + length
+            block = suite + 3
+            if version >> 8 != _DRAFT and block + 2 + (body[block] << 8 | body[block + 1]) == len(body):
+                chosen = body[_FIXED.size : suite], body[suite] << 8 | body[suite + 1], body[suite + 2]
+                return _new(cls, (version, random, *chosen, Extensions.parse(body[block + 2 :], "server_hello"), b""))
+        except (IndexError, StructError):
+            pass
+        return cls._parse_any(body)
+
+    @classmethod
+    def _parse_any(cls, body: bytes) -> "ServerHello":
+        """Read the message body field by field, whatever its form."""
         read = Cursor(body, "server_hello")
         version, random = read.u16(), read.take(32)
         if version >> 8 == _DRAFT:  # up to draft 21 without session id and compression (draft-ietf-tls-tls13-21 4.1.3)

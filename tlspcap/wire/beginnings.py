@@ -4,13 +4,15 @@ Most handshakes are no more than that. `streams` would make the same of these ro
 behind them: nothing here is a rule of its own, and a test demands that both agree.
 """
 
-from collections.abc import Iterator
-from itertools import islice, repeat
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import pairwise, repeat
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from tlspcap.transport import Closed, Data, Event
 from tlspcap.wire.blocks import (
     ACK,
     ACKED,
@@ -32,15 +34,12 @@ from tlspcap.wire.blocks import (
 )
 from tlspcap.wire.columns import Bytes, Int64
 from tlspcap.wire.direction import MASK
-from tlspcap.wire.hello import Mask, alert_segments
+from tlspcap.wire.hello import Mask
 
 LONGEST = 64  # rows of a beginning; what is longer is a transfer, of which most rows are not wanted
 OPENING = 3  # rows: SYN, SYN-ACK, ACK
+T = TypeVar("T")
 SIDES = np.array([[0], [1]])
-
-# What a row with payload or FIN tells: side, frame, time, offset, start and stop in the buffer, acked, packets so far,
-# whether it has a FIN, whether it is an alert.
-Line = tuple[int, int, int, int, int, int, int, int, bool, bool]
 
 
 class End(NamedTuple):
@@ -58,7 +57,7 @@ class Beginning(NamedTuple):
     """What the first rows of a conversation come to."""
 
     rows: int
-    lines: Iterator[Line]  # to be taken up before the next beginning is
+    events: list[Event]  # that they make, in order, each behind what it acknowledges
     opener: End
     other: End
     syn_time: int
@@ -69,7 +68,14 @@ class Beginning(NamedTuple):
     time: int  # of the last row
     closing: bool  # both sides sent a FIN
     deadline: int
-    buffer: memoryview  # that the payloads lie in
+
+
+def _maker(kind: type[T]) -> Callable[[Iterable[Any]], T]:
+    """Return what makes a NamedTuple of its fields without a step of Python."""
+    return partial(tuple.__new__, kind)  # type: ignore[type-var]  # a tuple, though no more is said of the kind
+
+
+_data, _closed, _end, _beginning = _maker(Data), _maker(Closed), _maker(End), _maker(Beginning)
 
 
 def beginnings(block: Int64, buffer: Bytes, lows: Int64, counts: Int64) -> Iterator[Beginning]:
@@ -109,15 +115,15 @@ class _Columns:
         """Yield the beginning of each conversation."""
         # An ACK of a FIN acknowledges no byte.
         acked = np.minimum(self.acknowledged - 1, self._of(~self.sender, self.used - 1 - self.fins))
-        lines, counts = self._lines(acked, buffer)
+        events = self._events(acked, buffer)
         frame, time, clock = self.block[FRAME], self.block[TIME], self.block[CLOCK]
         closing = (self._through(self.fins, self.fin) > 0).all(axis=0)
         deadline = np.where(closing, self._largest(clock, self.fin) + LINGER, clock[self.last] + IDLE)
         opening = [time[np.minimum(self.first + place, self.last)] for place in range(OPENING)]
         facts = [*opening, self._largest(time, np.True_), frame[self.last], time[self.last], closing, deadline]
         ends = self._ends(0, acked), self._ends(1, acked)
-        columns = [self.lengths.tolist(), map(islice, repeat(lines), counts), *ends, *(fact.tolist() for fact in facts)]
-        return map(Beginning._make, zip(*columns, repeat(buffer.data)))
+        columns = [self.lengths.tolist(), events, *ends, *(fact.tolist() for fact in facts)]
+        return map(_beginning, zip(*columns, strict=True))
 
     def _lengths(self) -> Int64:
         """Count the rows of each conversation before the first that is not in order; 0 without an orderly opening."""
@@ -136,17 +142,32 @@ class _Columns:
         lengths = np.minimum(np.minimum.reduceat(odd, self.first), self.counts)
         return np.where(lengths < OPENING, 0, lengths)
 
-    def _lines(self, acked: Int64, buffer: Bytes) -> tuple[Iterator[Line], list[int]]:
-        """Return what the rows with payload or FIN tell, and how many of them each conversation has."""
-        telling = self.kept & ((self.block[LENGTH] > 0) | self.fin)
-        rows = np.flatnonzero(telling)
-        side, frame, time, start, length = (self.block[field, rows] for field in (SIDE, FRAME, TIME, START, LENGTH))
+    def _events(self, acked: Int64, buffer: Bytes) -> list[list[Event]]:
+        """Make the events of each conversation: of each row what payload it has, then what FIN."""
+        given, fins = (np.flatnonzero(self.kept & tells) for tells in (self.block[LENGTH] > 0, self.fin))
+        made: list[Event] = [*self._data(given, acked, buffer), *self._closed(fins, acked)]
+        rows = np.concatenate([given, fins])
+        order = np.argsort(rows, kind="stable")  # of one row, the payload stands before the FIN
+        events = list(map(made.__getitem__, order.tolist()))
+        edges = np.searchsorted(rows[order], np.append(self.first, len(self.at))).tolist()
+        return [events[low:high] for low, high in pairwise(edges)]
+
+    def _data(self, rows: Int64, acked: Int64, buffer: Bytes) -> Iterator[Data]:
+        """Make the event of each row's payload."""
+        start, stop = self.block[START, rows], self.block[START, rows] + self.block[LENGTH, rows]
+        payloads = map(memoryview.tobytes, map(buffer.data.__getitem__, map(slice, start.tolist(), stop.tolist())))
         offset = self._of(self.sender, self.used)[rows] - 1
-        alert = alert_segments(buffer, start, length)
-        packets = self.at[rows] + 1
-        columns = (side, frame, time, offset, start, start + length, acked[rows], packets, self.fin[rows], alert)
-        counts = np.add.reduceat(telling, self.first, dtype=np.int64)
-        return zip(*(column.tolist() for column in columns), strict=True), counts.tolist()
+        said = (*self._sent(rows), offset.tolist(), payloads, acked[rows].tolist(), (self.at[rows] + 1).tolist())
+        return map(_data, zip(*said, repeat(0), strict=False))
+
+    def _closed(self, rows: Int64, acked: Int64) -> Iterator[Closed]:
+        """Make the event of each row's FIN."""
+        facts = (*self._sent(rows), repeat("fin"), acked[rows].tolist(), (self.at[rows] + 1).tolist(), repeat(0))
+        return map(_closed, zip(*facts, strict=False))
+
+    def _sent(self, rows: Int64) -> list[list[int]]:
+        """Return by whom, in which frame, and when rows were sent."""
+        return [self.block[field, rows].tolist() for field in (SIDE, FRAME, TIME)]
 
     def _ends(self, side: int, acked: Int64) -> Iterator[End]:
         """Yield one side of each conversation."""
@@ -158,7 +179,7 @@ class _Columns:
         acknowledged = self._largest(acked, ~mine & (self.at > 0))
         last_time = self.block[TIME, self._largest(np.arange(len(mine)), mine)]
         columns = (origin, packets, sent, acknowledged, last_time, np.where(fins > 0, sent, -1))
-        return map(End._make, zip(*(column.tolist() for column in columns), strict=True))
+        return map(_end, zip(*(column.tolist() for column in columns), strict=True))
 
     def _each(self, values: Int64) -> Int64:
         """Give each row the value of its conversation."""

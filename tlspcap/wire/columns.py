@@ -148,6 +148,12 @@ COLUMNS: dict[str, type[np.int32] | type[np.int64]] = {
 }
 
 
+def _cut(packed: npt.NDArray[Any], size: int) -> list[bytes]:
+    """Cut the bytes of an array into pieces of one size."""
+    content = packed.tobytes()
+    return [content[at : at + size] for at in range(0, len(content), size)]
+
+
 class AddressBook:
     r"""Numbers for IP addresses, the same through a whole capture, so that columns hold int32 instead of bytes.
 
@@ -174,6 +180,16 @@ class AddressBook:
         keys = (self._v6 if number & 1 else self._v4).keys
         first, second = (int(keys[name][number >> 1]) for name in ("first", "second"))
         return _HALVES.pack(first, second) if number & 1 else first.to_bytes(4)
+
+    def all_bytes(self, numbers: Int64) -> list[Address]:
+        """Return the 4 or 16 bytes behind each number, as `bytes` does behind one."""
+        v4, v6 = self._v4.keys["first"], (self._v6.keys["first"], self._v6.keys["second"])
+        six = numbers & 1 != 0
+        found = np.empty(len(numbers), dtype=object)
+        found[~six] = _cut(v4[numbers[~six] >> 1].astype(">u4"), 4)
+        found[six] = _cut(np.stack([half[numbers[six] >> 1] for half in v6], axis=1).astype(">i8"), 16)
+        addresses: list[Address] = found.tolist()
+        return addresses
 
     def number(self, address: Address) -> int:
         """Return the number of an address of 4 or 16 bytes, a new one where it was not seen before."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tlspcap.transport import FRAME_BITS, FRAME_MASK, Conversation, Endpoint, Event
+from tlspcap.transport import FRAME_BITS, FRAME_MASK, Conversation, Endpoint, Events
 from tlspcap.wire.beginnings import Beginning, beginnings
 from tlspcap.wire.blocks import FRAME, LINGER, STREAM, Blocks, block_of, ranges
 from tlspcap.wire.columns import AddressBook, Bytes, Int64, Segments
@@ -118,16 +118,16 @@ class Flows:
         self._files.append(FlowFacts(capture))
         self._in_file = Numbering()
 
-    def take(self, segments: Segments) -> Iterator[tuple[Conversation, Iterator[Event]]]:
+    def take(self, segments: Segments) -> Iterator[tuple[Conversation, Events]]:
         """Take the next chunk, as `take_part` does."""
         return self.take_part(part_of(segments, *self._share))
 
-    def take_part(self, part: Part) -> Iterator[tuple[Conversation, Iterator[Event]]]:
+    def take_part(self, part: Part) -> Iterator[tuple[Conversation, Events]]:
         """Take this share's part of the next chunk; yield each TLS conversation in it, by first row, with its events.
 
         Events are made as they are consumed, so that `conversation.done`, set in the middle, takes effect with the
-        next packet. `conversation.over` is true after the last event of a conversation; one that is over by time is
-        yielded once more for that.
+        next packet. `conversation.over` is true after the last event of a conversation; one that is over by time in a
+        chunk without rows of its own is yielded once more for that.
         """
         if not len(part.tellers):
             return
@@ -174,7 +174,7 @@ class Flows:
             self._followed[number].conversation.until = replacing[number]
         return ended
 
-    def finish(self) -> Iterator[tuple[Conversation, Iterator[Event]]]:
+    def finish(self) -> Iterator[tuple[Conversation, Events]]:
         """End what is still open, after the last chunk: yield each conversation with its last events."""
         yield from self._end(list(self._followed))
 
@@ -212,14 +212,15 @@ class Flows:
         numbers = list(found)
         ends = self._numbering.endpoints(np.array(numbers, dtype=np.int64))
         columns = (*ends, *self._undecided.first_packets(numbers))
+        addresses = iter(self._book.all_bytes(np.stack(ends, axis=1).ravel() >> PORT_BITS))
         for number, opener, other, frame, time in zip(numbers, *(column.tolist() for column in columns), strict=True):
-            sides = Endpoint(*self._address(opener)), Endpoint(*self._address(other))
+            sides = Endpoint(next(addresses), opener & PORT_MASK), Endpoint(next(addresses), other & PORT_MASK)
             conversation = Conversation(number, self._files[0].capture, *sides, frame, time, time)
             self._followed[number] = Streams(conversation)
 
     def _work(
         self, segments: Segments, numbered: Numbered, clock: Int64, replaced: set[int], waited: dict[int, Blocks]
-    ) -> Iterator[tuple[Conversation, Iterator[Event]]]:
+    ) -> Iterator[tuple[Conversation, Events]]:
         """Yield the followed conversations that have rows in a chunk."""
         rows = np.flatnonzero(self._undecided.table["state"][numbered.number] == FOLLOWED)
         rows, groups = _grouped(rows, numbered.number[rows])
@@ -277,20 +278,21 @@ class Flows:
             for file, stream in zip(files.tolist(), rows[STREAM, first].tolist(), strict=True):
                 places.setdefault(file, (self._files[file].capture, stream))
 
-    def _end(self, numbers: Iterable[int]) -> Iterator[tuple[Conversation, Iterator[Event]]]:
+    def _end(self, numbers: Iterable[int]) -> Iterator[tuple[Conversation, Events]]:
         """Yield conversations that are over, by number, with what they still held."""
         for number in sorted(numbers):
             yield from self._hand_out(number, [], ends=True)
 
     def _hand_out(
         self, number: int, parts: Blocks, ends: bool, beginning: Beginning | None = None
-    ) -> Iterator[tuple[Conversation, Iterator[Event]]]:
+    ) -> Iterator[tuple[Conversation, Events]]:
         """Yield one conversation with its events; forget it when it is over."""
         streams = self._followed[number]
-        events = streams.events(parts, ends, beginning)
+        events = Events(streams.conversation, streams.runs(parts, ends, self.clock, beginning))
         yield streams.conversation, events
-        for _ in events:  # what the consumer left
-            pass
+        for run in events.runs:  # what the consumer left
+            for _ in run.events:
+                pass
         if streams.conversation.over:
             self._forget(number, streams)
 

@@ -79,13 +79,13 @@ def begin_http(buffer: Bytes, start: Int64, captured: Int64) -> Mask:
     return long & np.isin(word, words)
 
 
-def is_alert_segment(buffer: memoryview, start: int, length: int) -> bool:
+def is_alert_segment(payload: bytes | memoryview) -> bool:
     """Whether a segment is exactly one record that is an alert, or that is sealed and no longer than an alert."""
-    if not MIN_ALERT_SEGMENT <= length <= MAX_ALERT_SEGMENT:
+    if not MIN_ALERT_SEGMENT <= len(payload) <= MAX_ALERT_SEGMENT:
         return False
-    kind, major, minor, high, low = buffer[start : start + 5]
-    whole = high << 8 | low == length - 5 and major == 3 and minor <= 4
-    return whole and (kind == ALERT or (kind == APPLICATION_DATA and length - 5 <= MAX_SEALED_ALERT))
+    kind, major, minor, high, low = payload[:5]
+    whole = high << 8 | low == len(payload) - 5 and major == 3 and minor <= 4
+    return whole and (kind == ALERT or (kind == APPLICATION_DATA and len(payload) - 5 <= MAX_SEALED_ALERT))
 
 
 def alert_segments(buffer: Bytes, start: Int64, length: Int64) -> Mask:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tlspcap.transport import UNKNOWN, Closed, Conversation, Data, Event
+from tlspcap.transport import UNKNOWN, Closed, Conversation, Data, Event, Run
 from tlspcap.wire.beginnings import Beginning, End
 from tlspcap.wire.blocks import (
     ACK,
@@ -49,6 +49,7 @@ class Streams:
         "closing",
         "conversation",
         "deadline",
+        "heard",
         "last",
         "opening",
         "over",
@@ -59,7 +60,8 @@ class Streams:
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
         self.sides: Sides = ()  # once there are rows to take one by one
-        self.begun: tuple[tuple[int, int, int, list[Data]], ...] = ()  # their origin, next, fin and recent before that
+        self.begun: tuple[End, ...] = ()  # what they go on from, where there was a beginning
+        self.heard: list[Event] = []  # its events, while the consumer is not done
         self.deadline = NEVER  # largest capture time at which a packet still belongs to the conversation
         self.closing = False  # both FINs or a RST were seen
         self.opening = False  # a SYN-ACK waits for its ACK
@@ -67,40 +69,26 @@ class Streams:
         self.over = False  # a packet came behind the deadline
         self.last: Sequence[int] = (conversation.first_frame, conversation.first_time)  # the newest row
 
-    def _begin(self, beginning: Beginning) -> Iterator[Event]:
-        """Take the first rows of the conversation, which are in order, at once."""
-        conversation, buffer, new, lines = self.conversation, beginning.buffer, tuple.__new__, beginning.lines
-        delivered: tuple[list[Data], list[Data]] = ([], [])
+    def _begin(self, beginning: Beginning) -> Iterator[Run]:
+        """Hand out the first rows of the conversation, which are in order, as one run."""
         self._note(beginning)
-        for side, frame, time, offset, start, stop, acked, packets, fin, _ in lines:
-            if start < stop:
-                data = new(Data, (side, frame, time, offset, buffer[start:stop].tobytes(), acked, packets, 0))
-                delivered[side].append(data)
-                yield data
-            if fin:
-                yield Closed(side, frame, time, "fin", acked, packets, 0)
-            if conversation.done:
-                break
-        self.begun = (_begun(beginning.opener, delivered[0]), _begun(beginning.other, delivered[1]))
-        for side, frame, time, offset, start, stop, acked, packets, fin, alert in lines:
-            if alert:
-                yield Data(side, frame, time, offset, buffer[start:stop].tobytes(), acked, packets, 0)
-            if fin:
-                yield Closed(side, frame, time, "fin", acked, packets, 0)
-        if conversation.done:
-            self.settled = True
-            for recent in delivered:
-                recent.clear()
+        self.heard = beginning.events
+        run = iter(beginning.events)
+        yield Run(run, orderly=True)
+        if self.conversation.done:
+            self.settled, self.heard = True, []
+            yield Run(event for event in run if type(event) is not Data or is_alert_segment(event.payload))
 
     def _note(self, beginning: Beginning) -> None:
         """Take over the facts of a beginning."""
         conversation = self.conversation
-        conversation.syn_time, conversation.syn_ack_time = beginning.syn_time, beginning.syn_ack_time
-        conversation.ack_time, conversation.packets = beginning.ack_time, beginning.rows
-        conversation.last_time = max(conversation.last_time, beginning.last_time)
-        self.closing, self.deadline = beginning.closing, beginning.deadline
-        self.last = beginning.frame, beginning.time
-        for end, facts in ((conversation.opener, beginning.opener), (conversation.other, beginning.other)):
+        rows, _, opener, other, syn_time, syn_ack_time, ack_time, last_time, *last, closing, deadline = beginning
+        conversation.syn_time, conversation.syn_ack_time, conversation.ack_time = syn_time, syn_ack_time, ack_time
+        conversation.packets = rows
+        if last_time > conversation.last_time:
+            conversation.last_time = last_time
+        self.closing, self.deadline, self.last, self.begun = closing, deadline, last, (opener, other)
+        for end, facts in ((conversation.opener, opener), (conversation.other, other)):
             _, end.packets, end.sent, end.acknowledged, end.last_time, fin = facts
             end.opened, end.closed = True, "fin" if fin >= 0 else ""
 
@@ -110,13 +98,17 @@ class Streams:
             return self.sides
         sides = Direction(0, self.conversation.opener), Direction(1, self.conversation.other)
         for me, begun in zip(sides, self.begun, strict=False):
-            me.origin, me.next, me.fin, me.recent = begun
-            me.anchored = True
-        self.begun, self.sides = (), sides
+            me.recent = [event for event in self.heard if type(event) is Data and event.side == me.side]
+            me.origin, me.fin, me.anchored = begun.origin, begun.fin, True
+            me.next = begun.fin if begun.fin >= 0 else begun.sent
+        self.begun, self.heard, self.sides = (), [], sides
         return sides
 
-    def events(self, blocks: Blocks, ends: bool, beginning: Beginning | None = None) -> Iterator[Event]:
-        """Yield what blocks of rows make, then, if the conversation ends with them, what is left of it."""
+    def runs(self, blocks: Blocks, ends: bool, clock: int, beginning: Beginning | None = None) -> Iterator[Run]:
+        """Yield what blocks of rows make, then, if the conversation ends with them, what is left of it.
+
+        It ends too where its deadline lies before `clock`, behind which all further rows are.
+        """
         if beginning is not None:
             yield from self._begin(beginning)
         if blocks:
@@ -129,17 +121,26 @@ class Streams:
                 part = self._in_time(block[:, at : at + (BULK if self.settled else SLICE)])
                 at += part.shape[1]
                 if self.settled and part.shape[1] > SLICE:
-                    yield from self._glance(part, buffer)
+                    yield Run(self._glance(part, buffer))
                 else:
-                    yield from self._follow(part, buffer.data)
+                    rest = self._follow(part, buffer.data)
+                    yield Run(rest)
+                    yield Run(rest)  # what a consumer that was done in the middle has left
+        if clock > self.deadline:
+            self.expire()
+            ends = True
         if ends or self.over:
-            if self.over or self.conversation.until:
-                self.expire()
-            if not self.conversation.done:
-                for me in self.sides:
-                    yield from me.finish(self.last[FRAME], self.last[TIME])
-            yield from self._settle()
+            yield Run(self._rest())
             self._end()
+
+    def _rest(self) -> Iterator[Event]:
+        """Yield what is left of a conversation that ends."""
+        if self.over or self.conversation.until:
+            self.expire()
+        if not self.conversation.done:
+            for me in self.sides:
+                yield from me.finish(self.last[FRAME], self.last[TIME])
+        yield from self._settle()
 
     def _end(self) -> None:
         """Say that the conversation is over, and since when, where time ended it before anything else did."""
@@ -147,7 +148,7 @@ class Streams:
         if self.over or conversation.until > self.deadline:
             conversation.until = self.deadline
         conversation.over = True
-        origins = [me.origin for me in self.sides] or [begun[0] for begun in self.begun]
+        origins = [me.origin for me in self.sides or self.begun]
         for end, origin in zip((conversation.opener, conversation.other), origins, strict=False):
             end.origin = origin
 
@@ -267,7 +268,7 @@ class Streams:
         if not 0 < offset + length - me.end.sent <= FAR:
             return []
         me.end.sent = offset + length
-        if captured < length or not is_alert_segment(buffer, start, length):
+        if captured < length or not is_alert_segment(buffer[start : start + length]):
             return []
         payload = buffer[start : start + captured].tobytes()
         return [Data(side, frame, time, offset, payload, acked, packets, repeats)]
@@ -363,11 +364,3 @@ class Streams:
         if not self.closing:
             self.deadline = clock + IDLE
         return True
-
-
-def _begun(end: End, delivered: list[Data]) -> tuple[int, int, int, list[Data]]:
-    """Return what a side goes on from behind a beginning: its origin, next, fin and recent."""
-    following = end.fin
-    if following < 0:
-        following = delivered[-1].offset + len(delivered[-1].payload) if delivered else 0
-    return end.origin, following, end.fin, delivered
