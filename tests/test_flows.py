@@ -39,7 +39,7 @@ from tlspcap.wire import beginnings, streams, undecided, waiting
 from tlspcap.wire import packets as packet_reader
 from tlspcap.wire.columns import AddressBook, FileFacts
 from tlspcap.wire.files import open_capture
-from tlspcap.wire.flows import Flows
+from tlspcap.wire.flows import TOGETHER, Flows
 from tlspcap.wire.hello import alert_segments, is_alert_segment
 from tlspcap.wire.numbering import Numbering
 
@@ -451,17 +451,17 @@ def test_what_an_event_of_an_orderly_run_acknowledges_came_before_it(packets):
                 assert not each.orderly or (order.passes(event) and not isinstance(event, Gap))
 
 
-def test_a_conversation_that_time_ended_within_its_chunk_is_over_at_once():
-    """It is handed out once, over, though the packet that shows it belongs to another conversation."""
+def test_a_conversation_that_time_ended_within_its_chunk_is_over_before_the_next_ones():
+    """It does not wait for the end of the chunk, though the packet that shows it belongs to another conversation."""
     book = AddressBook()
-    elsewhere = replace(handshake()[0], client=(CLIENT[0], 1), time=SECOND + 6 * SECOND)
-    flows = Flows("test.pcap", book)
+    others = [talk(HELLO, client=(CLIENT[0], port)) for port in range(1, 2 * TOGETHER)]
+    packets = [*closed_talk(0), *(replace(one, time=7 * SECOND) for other in others for one in other)]
     told = [
-        (conversation.number, len(list(events)), conversation.over, conversation.until)
-        for conversation, events in flows.take(segments([*closed_talk(0), elsewhere], book))
+        (conversation.number, len(list(events)), conversation.over)
+        for conversation, events in Flows("test.pcap", book).take(segments(packets, book))
     ]
-    assert [one[:3] for one in told] == [(0, 4, True)]
-    assert told[0][3] < elsewhere.time
+    assert told[TOGETHER] == (0, 0, True)
+    assert [over for _, _, over in told].count(True) == 1
 
 
 def test_an_orderly_conversation_is_taken_by_column():

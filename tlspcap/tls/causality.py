@@ -21,10 +21,10 @@ class Causality:
     [b'hello', b'hi']
     """
 
-    __slots__ = ("_held", "seen")
+    __slots__ = ("_held", "_seen")
 
     def __init__(self) -> None:
-        self.seen = [0, 0]  # offset up to which each side's bytes have come
+        self._seen = [0, 0]  # offset up to which each side's bytes have come
         self._held: tuple[list[Event], list[Event]] = ([], [])
 
     @property
@@ -34,7 +34,7 @@ class Causality:
 
     def passes(self, event: Event) -> bool:
         """Whether an event is in order, as nearly all are: it is noted, and may be worked through at once."""
-        held, seen = self._held, self.seen
+        held, seen = self._held, self._seen
         if held[0] or held[1]:
             return False
         if type(event) is Data:
@@ -45,7 +45,7 @@ class Causality:
             return True
         if not self._in_time(event):
             return False
-        self._note(event)
+        self.note(event)
         return True
 
     def take(self, event: Event) -> list[Event]:
@@ -63,8 +63,8 @@ class Causality:
             side = min((queue[0].frame, side) for side, queue in enumerate(self._held) if queue)[1]
             event = self._held[side].pop(0)
             if not isinstance(event, Gap):  # the bytes that it acknowledges will not come
-                self.seen[1 - side] = max(self.seen[1 - side], event.acked)
-            self._note(event)
+                self._seen[1 - side] = max(self._seen[1 - side], event.acked)
+            self.note(event)
             released += [event, *self._released()]
         return released
 
@@ -73,16 +73,17 @@ class Causality:
         released: list[Event] = []
         while queues := [queue for queue in self._held if queue and self._in_time(queue[0])]:
             event = min(queues, key=lambda queue: queue[0].frame).pop(0)
-            self._note(event)
+            self.note(event)
             released.append(event)
         return released
 
     def _in_time(self, event: Event) -> bool:
         """Whether all that an event acknowledges has come."""
-        return isinstance(event, Gap) or event.acked <= self.seen[1 - event.side] + FIN_TAKES
+        return isinstance(event, Gap) or event.acked <= self._seen[1 - event.side] + FIN_TAKES
 
-    def _note(self, event: Event) -> None:
+    def note(self, event: Event) -> None:
+        """Note that an event has come: an answer to it need not wait."""
         if isinstance(event, Data):
-            self.seen[event.side] = event.offset + len(event.payload)
+            self._seen[event.side] = event.offset + len(event.payload)
         elif isinstance(event, Gap):
-            self.seen[event.side] = event.offset + event.length
+            self._seen[event.side] = event.offset + event.length

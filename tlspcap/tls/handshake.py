@@ -4,6 +4,8 @@ The follower is a tap: it records odd things and goes on, and never rejects. Whe
 stands is asked of `figures`; what it all means is said by `outcome`.
 """
 
+from collections.abc import Iterator
+
 from tlspcap.tls import figures, flights, names, ssl2, ssl2_handshake
 from tlspcap.tls.account import CLIENT, SERVER, Account, SeenAlert, SeenMessage, SeenRecord, SideAccount
 from tlspcap.tls.causality import Causality
@@ -70,26 +72,35 @@ class Follower:
 
     def take_run(self, run: Run) -> None:
         """Take the events of a run as they come, as `take` does one by one; when that is done, leave the rest."""
-        if self.done or not run.orderly or self._order.waits:
-            before = self.done
-            for event in run.events:
-                self.take(event)
-                if self.done is not before:
-                    return
+        done = self.done
+        if run.orderly and not done and not self._order.waits:
+            self._take_orderly(run.events)
             return
-        halves, seen = self._halves, self._order.seen
         for event in run.events:
+            self.take(event)
+            if self.done is not done:
+                return
+
+    def _take_orderly(self, events: Iterator[Event]) -> None:
+        """Take events of which none can have to wait, until that is done."""
+        halves, account = self._halves, self.account
+        newest: list[Data | None] = [None, None]
+        for event in events:
             if type(event) is not Data:
                 self._work(event)
                 continue
             side = event.side
-            seen[side] = event.offset + len(event.payload)
-            if self.account is not None:
-                self._read(self.account, halves[side], event)
+            newest[side] = event
+            if account is not None:
+                self._read(account, halves[side], event)
             else:
                 self._search(halves[side], event)
+                account = self.account
             if self.done:
                 return
+        for data in newest:
+            if data is not None:
+                self._order.note(data)
 
     def take(self, event: Event) -> None:
         """Take one event; it may have to wait for others."""
@@ -122,10 +133,10 @@ class Follower:
 
     def _read(self, account: Account, half: "_Half", data: Data) -> None:
         turns = account.turns
-        if len(turns) <= MAX_TURNS:
+        if len(turns) < MAX_TURNS:
             turns.append((data.time, data.side))
-            if len(turns) > MAX_TURNS:
-                odd(account, "cap_reached", data, f"more than {MAX_TURNS} packets with data; the rest is not timed")
+        else:
+            odd(account, "cap_reached", data, f"more than {MAX_TURNS} packets with data; the rest is not timed")
         if account.answer is None and half.role == SERVER and account.hello_last is not None:
             account.answer = data
         reader = half.reader
@@ -134,12 +145,17 @@ class Follower:
             self._opening = self._opening or Opening(account, self._keys)
         for record in reader.feed(data):
             self._record(account, half, record)
-        if self._opening is not None and reader.lost:
-            self._opening.lose(half.role)
-        if reader.stray is not None and account.stray is None:
-            self._stray(account, half.role, reader.stray)
-        if half.seen.after and not self.done and _settled(account):
+        if reader.lost:
+            self._astray(account, half.role, reader.stray)
+        if half.seen.after and not self.done and _settled(account, half.seen):
             self.done = True
+
+    def _astray(self, account: Account, role: str, stray: Stray | None) -> None:
+        """Note that a side's next record is not found: there are bytes that are none, or some are missing."""
+        if self._opening is not None:
+            self._opening.lose(role)
+        if stray is not None and account.stray is None:
+            self._stray(account, role, stray)
 
     def _gap(self, gap: Gap) -> None:
         account, half = self.account, self._halves[gap.side]
@@ -325,11 +341,11 @@ class _Half:
         self.role, self.seen = role, seen
 
 
-def _settled(account: Account) -> bool:
-    """Whether one application exchange behind the handshake was seen, or its cap of records was reached."""
-    client, server = account.client, account.server
-    if client.after > MAX_RECORDS_AFTER or server.after > MAX_RECORDS_AFTER:
+def _settled(account: Account, newest: SideAccount) -> bool:
+    """Whether one application exchange behind the handshake was seen, or the cap of records of the side that spoke."""
+    if newest.after > MAX_RECORDS_AFTER:
         return True
+    client, server = account.client, account.server
     if client.finished and server.finished and not account.is_tls13:
         return client.application is not None and server.application is not None
     return len(client.sealed) > 1 and len(server.sealed) > 1 and flights.exchanged(account)

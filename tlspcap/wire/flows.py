@@ -30,7 +30,7 @@ MAX_CONFLICTS = 1_000  # conflicts kept of each file: those of the lowest conver
 CROWDED_OUT = "open conversations were followed no further: too many were open at once"
 HELD_TOO_MUCH = "conversations had more data behind a hole than is held back: what was missing counts as lost"
 TOP_PORTS = 5  # servers' ports kept of each file
-TOGETHER = 256  # conversations whose beginnings are found at once
+TOGETHER = 64  # conversations whose beginnings are found, and that are handed out, before those that are over end
 
 
 class Conflict(NamedTuple):
@@ -126,8 +126,8 @@ class Flows:
         """Take this share's part of the next chunk; yield each TLS conversation in it, by first row, with its events.
 
         Events are made as they are consumed, so that `conversation.done`, set in the middle, takes effect with the
-        next packet. `conversation.over` is true after the last event of a conversation; one that is over by time in a
-        chunk without rows of its own is yielded once more for that.
+        next packet. `conversation.over` is true after the last event of a conversation; one that is over by time is
+        yielded once more for that.
         """
         if not len(part.tellers):
             return
@@ -145,9 +145,7 @@ class Flows:
         facts.robbed += self._undecided.tidy(self.clock)
         replaced = self._replaced(replacing)
         yield from self._work(segments, numbered, clock, replaced, found)
-        late = [at for at, streams in self._followed.items() if self.clock > streams.deadline]
-        for number in late:
-            self._followed[number].expire()
+        late = self._late(self._followed)
         yield from self._end({*late, *(replaced & self._followed.keys())})
 
     def _number(self, part: Part) -> Numbered:
@@ -236,6 +234,7 @@ class Flows:
                 parts = [(block[:, low:high], segments.buffer)] if low < high else []
                 yield from self._hand_out(number, waited.get(number, []) + parts, number in replaced, beginning)
             ahead.difference_update(group.number for group in some)
+            yield from self._end(self._late(group.number for group in some))
             yield from self._end(self._crowding(ahead))
 
     def _count_settled(self, groups: list[_Group], block: Int64, buffer: Bytes, replaced: set[int]) -> list[_Group]:
@@ -254,6 +253,14 @@ class Flows:
                 self._place(number, [], block[:, low:high])
                 counted.add(number)
         return [group for group in groups if group.number not in counted]
+
+    def _late(self, numbers: Iterable[int]) -> list[int]:
+        """Choose those conversations whose time is over, and note that it is."""
+        followed = self._followed
+        late = [number for number in numbers if number in followed and self.clock > followed[number].deadline]
+        for number in late:
+            followed[number].expire()
+        return late
 
     def _crowding(self, ahead: set[int]) -> list[int]:
         """Choose conversations to end where too many are followed, none of those that have rows ahead in the chunk.
@@ -288,7 +295,7 @@ class Flows:
     ) -> Iterator[tuple[Conversation, Events]]:
         """Yield one conversation with its events; forget it when it is over."""
         streams = self._followed[number]
-        events = Events(streams.conversation, streams.runs(parts, ends, self.clock, beginning))
+        events = Events(streams.conversation, streams.runs(parts, ends, beginning))
         yield streams.conversation, events
         for run in events.runs:  # what the consumer left
             for _ in run.events:

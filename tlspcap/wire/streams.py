@@ -104,11 +104,8 @@ class Streams:
         self.begun, self.heard, self.sides = (), [], sides
         return sides
 
-    def runs(self, blocks: Blocks, ends: bool, clock: int, beginning: Beginning | None = None) -> Iterator[Run]:
-        """Yield what blocks of rows make, then, if the conversation ends with them, what is left of it.
-
-        It ends too where its deadline lies before `clock`, behind which all further rows are.
-        """
+    def runs(self, blocks: Blocks, ends: bool, beginning: Beginning | None = None) -> Iterator[Run]:
+        """Yield what blocks of rows make, then, if the conversation ends with them, what is left of it."""
         if beginning is not None:
             yield from self._begin(beginning)
         if blocks:
@@ -126,9 +123,6 @@ class Streams:
                     rest = self._follow(part, buffer.data)
                     yield Run(rest)
                     yield Run(rest)  # what a consumer that was done in the middle has left
-        if clock > self.deadline:
-            self.expire()
-            ends = True
         if ends or self.over:
             yield Run(self._rest())
             self._end()
