@@ -87,6 +87,8 @@ BOUNDS = (
     Bound("tls.dialogue.MAX_PACKETS", "packets of them", "no hello is looked for"),
     Bound("tls.remembering.ENTRIES", "lists of each kind in hellos that are remembered", "they are read again"),
     Bound("tls.remembering.LONGEST", "items of a list that is remembered", "it is read each time"),
+    Bound("tls.extensions.LONGEST", "bytes of the extensions of a hello whose layout is remembered", "it is cut anew"),
+    Bound("tls.extensions.MOST_OF_LAYOUT", "extensions of it", "it is cut anew"),
     Bound("tls.messages.CHAINS", "chains of certificates remembered as they were sent", "they are read again"),
     Bound("tls.records.MAX_MESSAGE", "bytes of a handshake message in several records", "it is passed over", NOTE),
     Bound("tls.handshake.MAX_RECORDS", "records of a handshake", "the rest is not followed", NOTE),
