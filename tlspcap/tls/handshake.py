@@ -6,7 +6,7 @@ stands is asked of `figures`; what it all means is said by `outcome`.
 
 from collections.abc import Iterator
 
-from tlspcap.tls import figures, flights, names, ssl2, ssl2_handshake
+from tlspcap.tls import figures, flights, names, sealed_records, ssl2, ssl2_handshake
 from tlspcap.tls.account import CLIENT, SERVER, Account, SeenAlert, SeenMessage, SeenRecord, SideAccount
 from tlspcap.tls.causality import Causality
 from tlspcap.tls.dialogue import Dialogue, Refusal
@@ -31,7 +31,7 @@ from tlspcap.tls.records import (
 )
 from tlspcap.tls.ssl2_records import Reader as Ssl2Reader
 from tlspcap.tls.taking import MAX_ALERTS, alerts, message
-from tlspcap.transport import UNKNOWN, Closed, Conversation, Data, Event, Gap, Run
+from tlspcap.transport import Closed, Conversation, Data, Event, Gap, Run
 
 MAX_RECORDS_AFTER = 64  # records of a side followed behind its Finished
 MAX_RECORDS = 2_000  # records followed at all: a long chain takes some 25, early data more
@@ -40,8 +40,6 @@ MAX_GAPS = 16  # of a side
 MAX_TURNS = 4_096  # packets with data whose times are kept
 MAX_HELD = 6  # bytes of a begun TLS hello held while its kind cannot be told: a record header and the message type
 
-SHORTEST_SEALED_ALERT = 18  # bytes: 2, and a MAC of 16
-LONGEST_FINISHED = 112  # bytes, sealed, without random padding: 16, and IV, MAC and padding of CBC with SHA-384
 ALERT_RECORD = bytes((ALERT, 3))  # what an alert's record begins with in any version
 BEHIND_ALL = 1 << 30  # position of an alert behind what was followed
 FINISHED = int(names.HandshakeType.FINISHED)
@@ -260,7 +258,7 @@ class Follower:
         if side.finished is not None or (account.is_tls13 and account.server_hello is not None):
             side.after += 1
         sealed = kind == APPLICATION_DATA or (
-            (side.change_cipher_spec is not None or kind == ALERT) and _is_sealed(account, side, record)
+            (side.change_cipher_spec is not None or kind == ALERT) and sealed_records.is_sealed(account, side, record)
         )
         if sealed and self._opening is not None:
             whole, record = record, record._replace(fragment=b"")  # what it holds is read now or never
@@ -270,9 +268,9 @@ class Follower:
         else:
             records.append(_new(SeenRecord, (record, role, sealed)))
         if kind == APPLICATION_DATA:
-            _sealed_data(account, role, side, record)
+            sealed_records.take_data(account, role, side, record)
         elif sealed:
-            _sealed(account, role, side, record)
+            sealed_records.take(account, role, side, record)
         elif kind == HANDSHAKE:
             self._handshake(account, half, record)
         elif kind == CHANGE_CIPHER_SPEC:
@@ -351,19 +349,6 @@ def _settled(account: Account, newest: SideAccount) -> bool:
     return len(client.sealed) > 1 and len(server.sealed) > 1 and flights.exchanged(account)
 
 
-def _is_sealed(account: Account, side: SideAccount, record: Record) -> bool:
-    """By record type in TLS 1.3, by ChangeCipherSpec before it (RFC 8446 5.2, RFC 5246 7.1).
-
-    Length tells only where a gap may hide the ChangeCipherSpec.
-    """
-    kind = record.content_type
-    if kind == ALERT and side.gaps and record.length >= SHORTEST_SEALED_ALERT:
-        return True
-    if side.change_cipher_spec is None or account.is_tls13 or kind == CHANGE_CIPHER_SPEC:
-        return False
-    return account.suite is None or account.suite.encryption != "NULL"
-
-
 def _without_mac(account: Account, content: bytes) -> bytes:
     """The content of a record under a NULL cipher, without the MAC behind it (RFC 5246 6.2.3.1)."""
     return content[: max(0, len(content) - account.suite.mac_length)] if account.suite else content
@@ -374,41 +359,6 @@ def _clear_alerts(account: Account, half: _Half, record: Record) -> None:
     if half.seen.change_cipher_spec is not None and not account.is_tls13:
         content = _without_mac(account, content)
     half.half_alert = alerts(account, half.role, record, half.half_alert + content)
-
-
-def _sealed(account: Account, role: str, side: SideAccount, record: Record) -> None:
-    if record.content_type == HANDSHAKE:
-        # Behind a TLS 1.3 retry and its ChangeCipherSpec come hellos (RFC 8446 4.1.4); they are longer
-        may_be_finished = account.server_hello is not None or record.length <= LONGEST_FINISHED
-        if side.finished is None and may_be_finished:
-            side.finished = record
-            step(account, role, "finished", record.first)
-        account.messages.append(SeenMessage(record.first, role, "sealed", record.length, record.version))
-    elif record.content_type == ALERT and len(side.sealed_alerts) < MAX_ALERTS:
-        side.sealed_alerts.append(SeenAlert(record.first, role, None, None, len(account.records) - 1))
-
-
-def _sealed_data(account: Account, role: str, side: SideAccount, record: Record) -> None:
-    if not account.is_tls13:
-        if side.application is not None:
-            return
-        side.application, name = record, "application_data"
-    elif account.server_hello is None or (not side.sealed and _is_early(account, role, record)):
-        side.early.append(record)
-        if len(side.early) > 1:
-            return
-        name = "application_data"
-    else:
-        side.sealed.append(record)
-        name = "sealed"
-    account.messages.append(_new(SeenMessage, (record.pieces[0], role, name, record.length, record.version)))
-
-
-def _is_early(account: Account, role: str, record: Record) -> bool:
-    """Whether a client that announced early data sent a record before it had seen any of the ServerHello."""
-    if role != CLIENT or account.hello is None or not account.hello.early_data or account.server_hello_first is None:
-        return False
-    return UNKNOWN != record.first.acked <= account.server_hello_first.offset
 
 
 def _change_cipher_spec(account: Account, role: str, side: SideAccount, record: Record) -> None:
