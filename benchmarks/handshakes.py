@@ -42,6 +42,11 @@ class Heard(NamedTuple):
     runs: list[tuple[list[Event], bool]]  # the events of each, and whether they are orderly
     clock: int  # ns, the capture's, when it was over
 
+    @property
+    def events(self) -> list[Event]:
+        """The events of all runs."""
+        return [event for events, _ in self.runs for event in events]
+
 
 class Stage(NamedTuple):
     """One step of the path, ready to be run alone."""
@@ -128,9 +133,10 @@ def follow(heard: list[Heard]) -> list[Any]:
 def wanted_events(heard: list[Heard]) -> dict[int, int]:
     """Behind how many events each follower was done."""
     wanted = {}
-    for conversation, runs, _ in heard:
+    for one in heard:
+        conversation = one.conversation
         follower = Follower(conversation)
-        for count, event in enumerate((event for events, _ in runs for event in events), start=1):
+        for count, event in enumerate(one.events, start=1):
             follower.take(event)
             if follower.done:
                 wanted[conversation.number] = count
