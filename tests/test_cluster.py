@@ -15,9 +15,10 @@ from test_store import SAMPLES, assert_equal, assert_no_leftovers, parts_of, row
 from tlspcap import cli
 from tlspcap.errors import ArgumentError, CaptureError, MissingExtra
 from tlspcap.nightly import cluster, places
+from tlspcap.nightly.found import Earlier, Found
 from tlspcap.nightly.runner import batch
+from tlspcap.nightly.runs import Unit
 from tlspcap.nightly.store import open_store
-from tlspcap.nightly.survey import Earlier, Found, Unit
 from tlspcap.nightly.work import Settings
 
 NAMES = ("nginx-certificate.pcap", "old-app.pcap", "intermittent-alert.pcap")
@@ -167,7 +168,7 @@ def test_remote_captures_are_not_fetched_again(bucket: str, tmp_path: Path, monk
         raise AssertionError(path)
 
     monkeypatch.setattr(places, "open_bytes", refuse)
-    monkeypatch.setattr("tlspcap.nightly.survey.open_bytes", refuse)
+    monkeypatch.setattr("tlspcap.nightly.found.open_bytes", refuse)
     again = batch([bucket], tmp_path / "store", jobs=1)
     assert (again.captures, again.known) == (0, 10)
 

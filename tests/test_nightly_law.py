@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import struct
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -12,17 +13,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_rotation import HEADER, NAMES, packets_of
-from test_store import SAMPLES, ordered, parts_of, rows_of
+from test_store import SAMPLES, assert_equal, ordered, parts_of, rows_of
 
 import tlspcap
-from tlspcap.nightly import survey
+from tlspcap.nightly import processes, runner, runs, work
 from tlspcap.nightly.layout import READ
 from tlspcap.nightly.runner import batch
 from tlspcap.nightly.store import open_store
 from tlspcap.schema import TABLES
+from tlspcap.spread import read_tables
 from tlspcap.tables import together
 
 EXAMPLES = int(os.environ.get("TLSPCAP_LAW_EXAMPLES", "6"))
+IPV6 = b"\x86\xdd"
 CLASSIC = b"\xd4\xc3\xb2\xa1"
 HOW = ("one process", "two processes", "dask")
 
@@ -156,57 +159,186 @@ def test_reference_captures_rotated(how: str, dask: Any, reference: Path, tmp_pa
     assert_like_one_pass(tmp_path / "store", [sorted(tmp_path.glob(f"{letter}?.pcap")) for letter in "abcd"])
 
 
+def fill_by_nights(folder: Path, parts: list[tuple[int, bytes]], nights: int, how: dict[str, Any]) -> None:
+    """Have the parts of a capture come in this order, in so many nights, where a file alone makes a run full."""
+    captures = folder / "captures"
+    captures.mkdir()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runs, "LONGEST_RUN", -1)
+        for night in range(nights):
+            for number, part in parts[night::nights]:
+                (captures / f"ring{number:03}.pcap").write_bytes(part)
+            assert batch([captures], folder / "store", **how).failed == {}
+
+
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(NAMES),
+    cuts=st.lists(st.integers(1, 400), max_size=5),
+    order=st.randoms(use_true_random=False),
+    nights=st.integers(1, 4),
+    how=st.sampled_from(HOW),
+)
+def test_runs_that_are_full_give_the_tables_of_one_pass(
+    tmp_path_factory: pytest.TempPathFactory,
+    dask: Any,
+    name: str,
+    cuts: list[int],
+    order: Random,
+    nights: int,
+    how: str,
+) -> None:
+    """Runs that are full adjoin: each is read with what comes before and behind it, in whatever order that came.
+
+    All tables are those of one pass, where no conversation lasts longer than what is read beside a run.
+    """
+    folder = tmp_path_factory.mktemp("seams")
+    parts = list(enumerate(parts_of(name, cuts)))
+    order.shuffle(parts)
+    fill_by_nights(folder, parts, nights, keep(how, dask))
+    assert_like_one_pass(folder / "store", [sorted((folder / "captures").iterdir())])
+    assert_loose_ends_wait(folder / "store")
+    assert_facts_of_files(folder / "store")
+
+
+def assert_facts_of_files(store: Path) -> None:
+    """The table of captures tells of each file what reading it alone tells."""
+    for row in open_store(store).captures.to_dict("records"):
+        alone = read_tables(row["name"], jobs=1).files[0]
+        assert (row["packets"], row["unread_packets"]) == (alone.packets, sum(alone.unread.values()))
+        assert (row["first_time"].value, row["last_time"].value) == (alone.first_time, alone.last_time)
+
+
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(NAMES),
     first=st.integers(20, 120),
-    steps=st.lists(st.integers(60, 120), max_size=3),
+    steps=st.lists(st.integers(20, 120), max_size=5),
     order=st.randoms(use_true_random=False),
-    nights=st.integers(1, 3),
+    nights=st.integers(1, 4),
 )
-def test_runs_that_are_full_are_stitched_at_their_edges(
-    tmp_path_factory: pytest.TempPathFactory,
-    name: str,
-    first: int,
-    steps: list[int],
-    order: Random,
-    nights: int,
+def test_a_handshake_that_no_more_than_two_edges_cut_is_that_of_one_pass(
+    tmp_path_factory: pytest.TempPathFactory, name: str, first: int, steps: list[int], order: Random, nights: int
 ) -> None:
-    """Where every file is a run of its own, each handshake across two is one row, once, in whatever order they come.
+    """With one file beside each: a handshake that lies in its file and the adjoining ones is as in one pass.
 
-    What the file at the other side of the edge would add to a handshake that does not wait is in no run
-    (docs/nightly.md), so outcomes are compared of those that one pass and the store both know the outcome of.
+    So are its alerts and notes, and none of it is there besides; of the other handshakes none is lost.
     """
     folder = tmp_path_factory.mktemp("seams")
-    captures = folder / "captures"
-    captures.mkdir()
-    parts = list(enumerate(parts_of(name, list(accumulate([first, *steps])))))
+    cuts = list(accumulate([first, *steps]))
+    parts = list(enumerate(parts_of(name, cuts)))
     order.shuffle(parts)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(survey, "LONGEST_RUN", -1)
-        for night in range(nights):
-            for number, part in parts[night::nights]:
-                (captures / f"ring{number:03}.pcap").write_bytes(part)
-            batch([captures], folder / "store", jobs=1)
-    store = open_store(folder / "store")
-    assert store.captures["run"].nunique() == len(parts)
-    found = store.handshakes.set_index("id").sort_index()
-    expected = tlspcap.read(list(map(str, sorted(captures.iterdir()))), jobs=1).handshakes.set_index("id").sort_index()
-    assert found.index.tolist() == expected.index.tolist()
-    for column in ("sni", "negotiated_version", "cipher", "ja4", "capture", "frame", "stream"):
-        assert found[column].astype(object).tolist() == expected[column].astype(object).tolist(), column
-    known = ((found["outcome"] != "unknown") & (expected["outcome"] != "unknown")).to_numpy()
-    assert known.sum() > len(known) // 2
-    told = ["outcome", "failure_side", "failure_mechanism", "alert"]
-    assert found.loc[known, told].astype(str).equals(expected.loc[known, told].astype(str))
-    assert_loose_ends_wait(folder / "store")
+        patched.setattr(runner, "REACH", 0)
+        fill_by_nights(folder, parts, nights, {"jobs": 1})
+    found, captures = rows_of(folder / "store"), sorted((folder / "captures").iterdir())
+    whole = tlspcap.read(list(map(str, captures)), jobs=1)
+    assert found["handshakes"]["id"].is_unique
+    assert set(whole.handshakes["id"]) <= set(found["handshakes"]["id"])
+    near = ids_near(whole.handshakes, captures)
+    assert len(near) > len(whole.handshakes) // 2
+    halves = found["handshakes"][~found["handshakes"]["id"].isin(set(whole.handshakes["id"]))]
+    assert not set(halves["client_port"]) & set(whole.handshakes.loc[whole.handshakes["id"].isin(near), "client_port"])
+    for table in ("handshakes", "alerts", "notes"):
+        frame = getattr(whole, table).drop(columns="handshake", errors="ignore")
+        expected = ordered(frame[frame["id"].isin(near)].astype(dict(found[table].dtypes)))
+        pd.testing.assert_frame_equal(ordered(found[table][found[table]["id"].isin(near)]), expected)
+
+
+def ids_near(handshakes: pd.DataFrame, captures: list[Path]) -> set[str]:
+    """Handshakes of which all packets of their ports lie in the file of the hello, and the one before and behind it."""
+    lies_in: dict[frozenset[int], set[int]] = {}
+    for number, capture in enumerate(captures):
+        for packet in packets_of(capture.read_bytes()):
+            lies_in.setdefault(frozenset(ports_in(packet)), set()).add(number)
+    numbers = {str(capture): number for number, capture in enumerate(captures)}
+    rows = zip(*(handshakes[name] for name in ("id", "capture", "client_port", "server_port")), strict=True)
+    return {
+        identity
+        for identity, capture, client, server in rows
+        if all(abs(number - numbers[capture]) <= 1 for number in lies_in[frozenset((client, server))])
+    }
+
+
+def ports_in(packet: bytes) -> tuple[int, ...]:
+    """The ports of TCP over IP, without options or extensions, over Ethernet, in a packet with its record header."""
+    begin = 16 + 14 + (40 if packet[16 + 12 : 16 + 14] == IPV6 else 20)
+    return struct.unpack_from(">HH", packet, begin)
+
+
+@pytest.mark.parametrize(("first_night", "gone", "second_night"), [((0, 1), 0, 2), ((1, 2), 2, 0)])
+def test_a_run_of_which_captures_are_gone_is_mended(
+    first_night: tuple[int, ...], gone: int, second_night: int, tmp_path: Path
+) -> None:
+    """It cannot be read again: its handshakes that wait at the edge get what the new capture holds of them, no others.
+
+    Each handshake is one row, once, as in one pass; but no outcome of those that did not wait is looked at again.
+    """
+    captures, store = tmp_path / "captures", tmp_path / "store"
+    captures.mkdir()
+    parts = parts_of("nginx-certificate.pcap", [40, 120])
+    files = [captures / f"ring{number}.pcap" for number in range(3)]
+    for night in (first_night, (second_night,)):
+        for number in night:
+            files[number].write_bytes(parts[number])
+        batch([captures], store, jobs=1)
+        files[gone].unlink(missing_ok=True)
+    files[gone].write_bytes(parts[gone])
+    found = open_store(store)
+    assert found.captures["run"].nunique() == 2
+    assert found.loose_ends.empty
+    expected = tlspcap.read(list(map(str, files)), jobs=1).handshakes
+    for column in ("id", "capture", "frame", "sni", "outcome", "completeness"):
+        assert found.handshakes[column].astype(str).tolist() == expected[column].astype(str).tolist(), column
+
+
+def test_a_run_stays_as_it_is_where_what_came_before_it_is_gone(tmp_path: Path) -> None:
+    """Read again without the file that holds the hello of its first handshake, it would have that a second time."""
+    captures, store = tmp_path / "captures", tmp_path / "store"
+    captures.mkdir()
+    parts = parts_of("nginx-certificate.pcap", [40, 120])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runs, "LONGEST_RUN", -1)
+        for number, part in enumerate(parts):
+            (captures / f"ring{number}.pcap").write_bytes(part)
+            batch([captures], store, jobs=1)
+            if number == 1:
+                (captures / "ring0.pcap").unlink()
+    (captures / "ring0.pcap").write_bytes(parts[0])
+    expected = tlspcap.read(sorted(map(str, captures.iterdir())), jobs=1).handshakes
+    assert open_store(store).handshakes["id"].tolist() == expected["id"].tolist()
+
+
+def test_a_run_is_committed_together_with_what_is_new_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the run cannot be read again after all, the new capture waits for the next night, and nothing is half."""
+    captures, store = tmp_path / "captures", tmp_path / "store"
+    captures.mkdir()
+    monkeypatch.setattr(runs, "LONGEST_RUN", -1)
+    parts = parts_of("nginx-certificate.pcap", [40])
+    attempt = work.attempt
+
+    def fail_with_old(unit: runs.Unit, *rest: Any) -> Any:
+        return attempt(unit, *rest) if unit.files[0].is_new else work.Failed(unit, "it went away")
+
+    (captures / "ring1.pcap").write_bytes(parts[1])
+    batch([captures], store, jobs=1)
+    before = rows_of(store)
+    (captures / "ring0.pcap").write_bytes(parts[0])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(processes, "attempt", fail_with_old)
+        assert batch([captures], store, jobs=1).failed == {str(captures / "ring0.pcap"): "it went away"}
+    assert_equal(rows_of(store), before)
+    assert batch([captures], store, jobs=1).failed == {}
+    assert_like_one_pass(store, [sorted(captures.iterdir())])
 
 
 def test_captures_are_moved_when_no_other_run_needs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --move-done too each run finds its neighbours, within a batch and in the next."""
     captures, done, store = tmp_path / "captures", tmp_path / "done", tmp_path / "store"
     captures.mkdir()
-    monkeypatch.setattr(survey, "LONGEST_RUN", -1)
+    monkeypatch.setattr(runs, "LONGEST_RUN", -1)
     parts = list(enumerate(parts_of("nginx-certificate.pcap", [40, 120, 200])))
     for night in (parts[:2], parts[2:]):
         for number, part in night:

@@ -15,9 +15,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tlspcap.errors import ArgumentError, MissingExtra
+from tlspcap.nightly.found import Found, look, untouched
 from tlspcap.nightly.layout import schema_version
 from tlspcap.nightly.places import size_of
-from tlspcap.nightly.survey import Ask, Found, Unit, look, untouched
+from tlspcap.nightly.runs import Unit
+from tlspcap.nightly.survey import Ask
 from tlspcap.nightly.work import Done, Failed, Message, Read, Settings, attempt
 from tlspcap.nightly.writing import unpack
 from tlspcap.version import __version__

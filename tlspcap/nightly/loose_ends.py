@@ -1,8 +1,8 @@
 """Handshakes that an edge of a recording cut: which they are, and which file each waits for.
 
 They are rows like others, mostly with `completeness` cut_off or mid_stream. When the file that they wait for comes, the
-run is read again together with it (`survey`), or the one capture that it adjoins (`seams`), and rows are replaced;
-nothing of the packets themselves is kept in a store.
+run is read again with it (`runs`), and its rows are replaced; where captures of it are gone, the new capture is read
+with the one that it adjoins, and these rows are mended (`seams`). Nothing of the packets is kept in a store.
 """
 
 import numpy as np

@@ -14,7 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tlspcap.nightly.survey import Ask, Found, Unit, look
+from tlspcap.nightly.found import Found, look
+from tlspcap.nightly.runs import Unit
+from tlspcap.nightly.survey import Ask
 from tlspcap.nightly.work import Failed, Message, Read, Settings, attempt
 
 

@@ -8,6 +8,7 @@ next batch does it again.
 import os
 import shutil
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -19,16 +20,19 @@ import pandas as pd
 
 from tlspcap.errors import ArgumentError
 from tlspcap.nightly.cluster import Cluster
+from tlspcap.nightly.found import Found
 from tlspcap.nightly.migration import migrate
 from tlspcap.nightly.places import captures_in, is_remote
 from tlspcap.nightly.processes import Processes
 from tlspcap.nightly.seams import Mend, mended
 from tlspcap.nightly.store import loose_ends_of, read_captures
-from tlspcap.nightly.survey import Found, Plan, plan
+from tlspcap.nightly.survey import Plan, plan
 from tlspcap.nightly.work import Done, Failed, Message, Read, Row, Settings, bad_row
 from tlspcap.nightly.writing import commit, locked, staging, sweep
 from tlspcap.reading import read_keys
 
+SECOND = 1_000_000_000  # ns
+REACH = 2  # times the time-out: so much is read beside a run; who did not answer by then did not answer
 Tell = Callable[["Summary", int], None]  # what was done so far, and how many bytes more were read
 
 
@@ -100,10 +104,12 @@ def batch(
         sweep(folder)
         apart = [folder] if move_done is None else [folder, Path(move_done)]
         stored = read_captures(folder, must_exist=False)
-        todo = plan(captures_in(places, apart), stored, since, crew.look_at, partial(loose_ends_of, folder))
-        one = _Batch(folder, Path(move_done) if move_done else None, Summary(known=len(todo.known), total=todo.size))
+        how = settings or Settings()
+        waiting, reach = partial(loose_ends_of, folder), round(REACH * how.timeout * SECOND)
+        todo = plan(captures_in(places, apart), stored, since, crew.look_at, waiting, reach)
+        one = _Batch(folder, Path(move_done) if move_done else None, todo)
         one.keep_bad(todo)
-        for message in crew.work(todo.units, replace(settings or Settings(), staging=one.staging)):
+        for message in crew.work(todo.units, replace(how, staging=one.staging)):
             one.take(message)
             if tell is not None:
                 tell(one.summary, message.count if isinstance(message, Read) else 0)
@@ -131,9 +137,12 @@ def _check(settings: Settings) -> None:
 class _Batch:
     """Commits what comes in."""
 
-    def __init__(self, folder: Path, done: Path | None, summary: Summary) -> None:
-        self.folder, self.done, self.summary = folder, done, summary
+    def __init__(self, folder: Path, done: Path | None, todo: Plan) -> None:
+        self.folder, self.done = folder, done
+        self.summary = Summary(known=len(todo.known), total=todo.size)
         self.staging = staging(folder)
+        self._expected = Counter(unit.bundle for unit in todo.units)
+        self._ended: defaultdict[str, list[Done | Failed]] = defaultdict(list)  # by bundle, until all of it is there
         self._read: list[tuple[list[Found], dict[str, str]]] = []  # captures to be moved, and where to
         self._taken = set[str]()  # places of captures that are to be moved
         self._mended: dict[str, str] = {}  # run of the store -> how it is named since it was mended
@@ -146,27 +155,47 @@ class _Batch:
 
     def take(self, message: Message) -> None:
         """Take what a process tells."""
-        if isinstance(message, Done):
-            self._commit(message)
-        elif isinstance(message, Failed):
-            if message.code:
-                raise OSError(message.code, message.why, str(self.folder))
-            self.summary.failed |= {found.name: message.why for found in message.unit.files}
+        if isinstance(message, Read):
+            return
+        if isinstance(message, Failed) and message.code:
+            raise OSError(message.code, message.why, str(self.folder))
+        ended = self._ended[message.unit.bundle]
+        ended.append(message)
+        if len(ended) == self._expected[message.unit.bundle]:
+            self._end(self._ended.pop(message.unit.bundle))
+
+    def _end(self, bundle: list[Done | Failed]) -> None:
+        """Commit a bundle, or give it up where one of its units failed."""
+        done = [message for message in bundle if isinstance(message, Done)]
+        if len(done) == len(bundle):
+            self._commit(done)
+            return
+        why = next(message.why for message in bundle if isinstance(message, Failed))
+        for message in bundle:
+            told = message.why if isinstance(message, Failed) else why
+            self.summary.failed |= {found.name: told for found in message.unit.files if found.is_new}
             shutil.rmtree(self.staging / message.unit.run, ignore_errors=True)
 
-    def _commit(self, done: Done) -> None:
-        moves = self._moves(list(done.unit.files))
-        rows = [{**row, "moved_to": moves.get(row["digest"], _elsewhere(found))} for row, found in _pairs(done)]
-        gone = {found.grown_from for found in done.unit.files if found.grown_from}
-        stages = [self.staging / done.unit.run]
-        stages += [self._mend(mend, rows) for mend in done.mends]
+    def _commit(self, bundle: list[Done]) -> None:
+        rows, gone, stages = list[Row](), set[str](), list[Path]()
+        for done in bundle:
+            moves = self._moves(list(done.unit.files))
+            rows += [{**row, "moved_to": moves.get(row["digest"], _elsewhere(found))} for row, found in _pairs(done)]
+            gone |= {found.grown_from for found in done.unit.files if found.grown_from}
+            stages.append(self.staging / done.unit.run)
+            self._read.append(([found for row, found in _pairs(done) if row["run"]], moves))
+        mends = {mend.run: mend for done in bundle for mend in done.mends}  # of two of one run, the last
+        stages += [self._mend(mend, rows) for mend in mends.values()]
         commit(self.folder, rows, gone, stages)
-        self.summary.unreadable |= {row["name"]: row["trouble"] for row in rows if row["run"] is None}
+        for done in bundle:
+            self._sum_up(done)
+
+    def _sum_up(self, done: Done) -> None:
+        self.summary.unreadable |= {row["name"]: row["trouble"] for row in done.rows if row["run"] is None}
         self.summary.captures += sum(found.is_new for found in done.unit.files)
         self.summary.bytes += done.unit.size
         self.summary.handshakes += done.handshakes
         self.summary.waiting += done.waiting
-        self._read.append(([found for row, found in _pairs(done) if row["run"]], moves))
 
     def move_read(self) -> None:
         """Move captures that were read, now that no unit needs them as its neighbours any more."""

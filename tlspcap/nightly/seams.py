@@ -1,7 +1,7 @@
-"""Where two runs adjoin: each reads one capture of the other, so that a handshake across them is one row, once.
+"""Where a unit adjoins a run that cannot be read again: what the edge cut in that run is mended.
 
-A row is of the run whose captures hold its hello. So a unit keeps of what it reads what is its own. If the neighbour is
-of a run that lies in the store, it tells besides what mends that run: rows that were cut off there and are whole now,
+A handshake is of the run whose captures hold its hello. So a unit keeps of what it reads what is its own. Of a run of
+the store of which captures are gone, it tells besides what mends it: rows that were cut off there and are whole now,
 and rows joined in mid-stream that were the other half of such.
 """
 
@@ -15,8 +15,8 @@ import pandas as pd
 
 from tlspcap.nightly.layout import NO_TIME, STORED
 from tlspcap.nightly.loose_ends import EDGE_NOTE, cut
+from tlspcap.nightly.runs import Unit
 from tlspcap.nightly.store import typed
-from tlspcap.nightly.survey import Unit
 from tlspcap.nightly.writing import Stage
 
 OF_HANDSHAKES = ("handshakes", "alerts", "notes")
@@ -34,52 +34,51 @@ class Mend:
 
 
 class Seams:
-    """Parts what a unit reads into its own rows and those of its neighbours."""
+    """Parts what a unit reads into its own rows and those of what it reads beside them."""
 
-    def __init__(self, unit: Unit) -> None:
-        self._unit = unit
-        self._own = {found.name for found in unit.files}
+    def __init__(self, unit: Unit, own: set[str], name: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+        """`own`: paths of the unit's own captures. `name` gives rows the names of captures in place of paths."""
+        self._unit, self._own, self._name = unit, own, name
         self._others: dict[str, list[pd.DataFrame]] = {name: [] for name in OF_HANDSHAKES}
 
     def own(self, frames: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         """Keep the unit's own rows."""
-        if not self._unit.neighbours:
-            return frames
         handshakes = frames["handshakes"]
         mine = set(handshakes.loc[handshakes["capture"].isin(self._own), "id"])
         kept = dict(frames)
-        for name in OF_HANDSHAKES:
+        for name in OF_HANDSHAKES if self._unit.context else ():
             frame = frames[name]
             is_own = frame["id"].isin(mine) | (frame["id"].isna() & frame["capture"].isin(self._own))
             kept[name] = frame[is_own]
-            self._others[name].append(frame[~is_own])
-        return kept
+            if self._unit.before or self._unit.after:
+                self._others[name].append(self._name(frame[~is_own]))
+        return {name: self._name(frame) for name, frame in kept.items()}
 
     def mends(self) -> tuple[Mend, ...]:
-        """What changes in the runs of the neighbours."""
+        """What changes in runs that are not read again."""
         found = {mend.run: mend for mend in (self._after(), self._before()) if mend is not None}
         return tuple(found.values())  # where a unit fills a hole in a run that is gone, the end of that alone is mended
 
     def _before(self) -> Mend | None:
         """Rows that were cut off at the end of the run before, and are whole now."""
-        side = self._unit.before
-        if side is None or not side.run or not self._others["handshakes"]:
+        edge = self._unit.before
+        if edge is None or not self._others["handshakes"]:
             return None
         rows = {name: pd.concat(frames) for name, frames in self._others.items()}
         handshakes = rows["handshakes"]
-        whole = set(handshakes["id"]) & side.waiting - set(cut(handshakes)["id"])
+        whole = set(handshakes["id"]) & edge.waiting - set(cut(handshakes)["id"])
         rows = {name: frame[frame["id"].isin(whole)] for name, frame in rows.items()}
-        return Mend(side.run, frozenset(whole), rows) if whole else None
+        return Mend(edge.run, frozenset(whole), rows) if whole else None
 
     def _after(self) -> Mend | None:
         """Rows that began in mid-stream in the run behind, and are the rest of others now."""
-        side = self._unit.after
-        if side is None or not side.run or not self._others["handshakes"]:
+        edge = self._unit.after
+        if edge is None or not self._others["handshakes"]:
             return None
         there = set(pd.concat(self._others["handshakes"])["id"])
         notes = pd.concat(self._others["notes"])
-        notes = notes[(notes["kind"] == EDGE_NOTE) & (notes["capture"] == side.found.name)]
-        return Mend(side.run, side.waiting - there, {"notes": notes}, side.found.name)
+        notes = notes[(notes["kind"] == EDGE_NOTE) & (notes["capture"] == edge.capture)]
+        return Mend(edge.run, edge.waiting - there, {"notes": notes}, edge.capture)
 
 
 def mended(folder: Path, staging: Path, mend: Mend) -> Stage:

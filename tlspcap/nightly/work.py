@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 
 from tlspcap.errors import CaptureError
+from tlspcap.nightly.found import Found
 from tlspcap.nightly.layout import NO_TIME, READ, schema_version, stored
 from tlspcap.nightly.loose_ends import bounded, cut, loose_ends
 from tlspcap.nightly.places import Unreachable, at_hand
+from tlspcap.nightly.runs import Unit
 from tlspcap.nightly.seams import Mend, Seams
-from tlspcap.nightly.survey import Found, Unit
 from tlspcap.nightly.writing import Stage
 from tlspcap.selection import Selection
 from tlspcap.spread import Reading, scan_tables
@@ -83,19 +84,13 @@ def attempt(unit: Unit, settings: Settings, progress: Callable[[str, int], None]
 
 def stage(unit: Unit, settings: Settings, progress: Callable[[str, int], None]) -> Done:
     """Read the captures of a unit as one stream and write their rows to the staging folder."""
-    files = _in_order(unit)
+    files = unit.in_order
     with at_hand(found.path for found in files) as paths:
         try:
             return _Staging(unit, dict(zip(paths, files, strict=True)), settings).read(settings, progress)
         except CaptureError as error:  # none of them could be read at all
             by_digest = {found.digest: path for path, found in zip(paths, files, strict=True)}
             return Done(unit, [bad_row(file, _trouble(file, by_digest[file.digest], [error])) for file in unit.files])
-
-
-def _in_order(unit: Unit) -> list[Found]:
-    """The captures of a unit, between its neighbours."""
-    before, after = ([side.found] if side else [] for side in (unit.before, unit.after))
-    return [*before, *unit.files, *after]
 
 
 @dataclass(frozen=True)
@@ -115,12 +110,12 @@ class _Staging:
     def __init__(self, unit: Unit, files: dict[str, Found], settings: Settings) -> None:
         self._unit, self._files = unit, files
         self._out = Stage(settings.staging, unit.run)
-        self._names = {path: found.name for path, found in files.items()}
         self._days = {found.name: _day(found.start) for found in unit.files}
         self._certificates: list[pd.DataFrame] = []
         self._ends: list[pd.DataFrame] = []
         self._count = 0
-        self._seams = Seams(unit)
+        self._own = {path for path, found in files.items() if found in unit.files}
+        self._seams = Seams(unit, self._own, self._named)
 
     def read(self, settings: Settings, progress: Callable[[str, int], None]) -> Done:
         """Read all, and stage it."""
@@ -128,29 +123,32 @@ class _Staging:
             self._take(piece.frames)
         rows = self._rows(piece)
         self._write_certificates()
-        ours = {row["digest"] for row in rows} - {side.found.digest for side in self._unit.neighbours}
+        ours = {found.digest for found in self._unit.files}
         waiting = loose_ends(self._ends[0], pd.DataFrame(rows), settings.timeout)
         self._out.write("loose_ends", waiting, lambda rows: rows["capture"].map(self._days))
         own = [row for row in rows if row["digest"] in ours]
         return Done(self._unit, own, self._count, len(waiting), self._seams.mends())
 
     def _select(self) -> Selection | None:
-        if not self._unit.neighbours:
+        if not self._unit.context:
             return None
-        own = {found.digest for found in self._unit.files}
-        ids = frozenset[str]().union(*(side.waiting for side in self._unit.neighbours))
-        return _Wanted(captures=frozenset(path for path, file in self._files.items() if file.digest in own), ids=ids)
+        edges = [edge for edge in (self._unit.before, self._unit.after) if edge is not None]
+        return _Wanted(captures=frozenset(self._own), ids=frozenset[str]().union(*(edge.waiting for edge in edges)))
 
     def _take(self, frames: dict[str, pd.DataFrame]) -> None:
-        for frame in frames.values():
-            if "capture" in frame:
-                frame["capture"] = frame["capture"].map(self._names).astype(frame["capture"].dtype)
         frames = self._seams.own(frames)
         self._certificates.append(frames.pop("certificates"))
         self._count += len(frames["handshakes"])
         self._ends = [bounded(pd.concat([*self._ends, cut(frames["handshakes"])]))]
         for name, frame in frames.items():
             self._out.write(name, frame, lambda rows: rows["capture"].map(self._days).fillna(NO_TIME))
+
+    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Give rows the names of captures, in place of the paths where they lie now."""
+        if "capture" not in frame:
+            return frame
+        names = frame["capture"].map({path: found.name for path, found in self._files.items()})
+        return frame.assign(capture=names.astype(frame["capture"].dtype))
 
     def _write_certificates(self) -> None:
         frame = together(stored("certificates"), self._certificates)
