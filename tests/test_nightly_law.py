@@ -309,6 +309,21 @@ def test_a_run_stays_as_it_is_where_what_came_before_it_is_gone(tmp_path: Path) 
     assert open_store(store).handshakes["id"].tolist() == expected["id"].tolist()
 
 
+def test_a_file_that_grew_in_a_run_without_room_is_there_once(tmp_path: Path) -> None:
+    """A file that was still being written belongs to its run, even where that has no room for more."""
+    captures, store = tmp_path / "captures", tmp_path / "store"
+    captures.mkdir()
+    parts = parts_of("nginx-certificate.pcap", [40, 120])
+    for number, part in enumerate((parts[0], parts[1])):
+        (captures / f"ring{number}.pcap").write_bytes(part)
+    batch([captures], store, jobs=1)
+    (captures / "ring1.pcap").write_bytes(parts[1] + parts[2][HEADER:])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runs, "LARGEST_RUN", 1)
+        batch([captures], store, jobs=1)
+    assert_like_one_pass(store, [sorted(captures.iterdir())])
+
+
 def test_a_run_is_committed_together_with_what_is_new_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
