@@ -195,6 +195,33 @@ def test_remote_trouble_is_said(bucket: str, tmp_path: Path) -> None:
             batch(["s3://bucket/night"], store, jobs=1)
 
 
+def test_errors_of_a_storage_package_are_ours(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packages of storage raise what they like: where it is listed, that ends the batch; of one capture, only that."""
+    storage = type(fsspec.filesystem("memory"))
+
+    class EndpointError(Exception):
+        pass
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise EndpointError("no route to the endpoint")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "find", fail)
+        with pytest.raises(CaptureError, match=r"cannot be listed.*no route"):
+            batch([bucket], tmp_path / "store", jobs=1)
+    opening = storage._open
+
+    def fail_once(self: Any, path: str, *how: Any, **more: Any) -> Any:
+        return fail() if path.endswith("old-app1.pcap") else opening(self, path, *how, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "_open", fail_once)
+        done = batch([bucket], tmp_path / "store", jobs=1)
+    assert done.captures == 8
+    assert "no route" in done.unreadable[f"{bucket}/old-app1.pcap".replace("bucket", "/bucket")]
+    assert batch([bucket], tmp_path / "store", jobs=1).captures == 1
+
+
 def test_a_remote_capture_that_goes_away_is_tried_again(bucket: str) -> None:
     """A fetch that fails is no fault of the capture: nothing is said about it in the store."""
     unit = Unit((Found(f"{bucket}/gone.pcap", f"{bucket}/gone.pcap", 10, "digest", "series"),))

@@ -171,7 +171,7 @@ def fill_by_nights(folder: Path, parts: list[tuple[int, bytes]], nights: int, ho
             assert batch([captures], folder / "store", **how).failed == {}
 
 
-@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES // 2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(NAMES),
     cuts=st.lists(st.integers(1, 400), max_size=5),
@@ -209,7 +209,7 @@ def assert_facts_of_files(store: Path) -> None:
         assert (row["first_time"].value, row["last_time"].value) == (alone.first_time, alone.last_time)
 
 
-@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES // 2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(NAMES),
     first=st.integers(20, 120),

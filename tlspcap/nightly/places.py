@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any, cast
 
-from tlspcap.errors import CaptureError, MissingExtra
+from tlspcap.errors import CaptureError, MissingExtra, TlspcapError
 from tlspcap.wire.files import Opened, is_capture, natural, open_capture
 
 NAMED_SO = re.compile(r"\.(pcap|pcapng|cap|dmp)\d*(\.(gz|bz2|xz|zst|lz4))?$", re.IGNORECASE)
@@ -69,8 +69,9 @@ def _seems_capture(path: str) -> bool:
 def _remote(place: str) -> Iterator[str]:
     storage, path = _storage(place)
     try:
-        storage.invalidate_cache()
-        found = sorted(storage.find(path), key=natural)
+        with _reaching(place):
+            storage.invalidate_cache()
+            found = sorted(storage.find(path), key=natural)
     except OSError as error:
         raise CaptureError(f"{place}: cannot be listed: {error}; check the address and your rights") from error
     if not found:
@@ -101,7 +102,8 @@ def stamp(path: str) -> str | None:
     """
     if is_remote(path):
         storage, name = _storage(path)
-        return str(storage.ukey(name))
+        with _reaching(path):
+            return str(storage.ukey(name))
     known = os.stat(path)
     if time.time_ns() - known.st_mtime_ns < SETTLED:
         return None
@@ -113,20 +115,35 @@ def size_of(path: str) -> int | None:
     try:
         if is_remote(path):
             storage, name = _storage(path)
-            return int(storage.size(name))
+            with _reaching(path):
+                return int(storage.size(name))
         return os.path.getsize(path) if os.path.isfile(path) else None
     except OSError:
         return None
 
 
-def open_bytes(path: str) -> IO[bytes]:
+@contextmanager
+def open_bytes(path: str) -> Iterator[IO[bytes]]:
     """Open a capture to read its bytes, packed as they are. Raises OSError where that cannot be done."""
     if not is_remote(path):
-        return open(path, "rb")
+        with open(path, "rb") as local:
+            yield local
+        return
     storage, name = _storage(path)
-    file = storage.open(name, "rb")
-    file.name = path  # what is wrong with it is said by this name
-    return cast(IO[bytes], file)
+    with _reaching(path), storage.open(name, "rb") as file:
+        file.name = path  # what is wrong with it is said by this name
+        yield cast(IO[bytes], file)
+
+
+@contextmanager
+def _reaching(place: str) -> Iterator[None]:
+    """Raise OSError for whatever remote storage raises: its packages have errors of their own kinds."""
+    try:
+        yield
+    except (OSError, TlspcapError):
+        raise
+    except Exception as error:
+        raise ConnectionError(f"{place}: cannot be reached: {error or type(error).__name__}") from error
 
 
 @contextmanager
