@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import tlspcap
 from tlspcap import capture, export, lines
-from tlspcap.csv_cells import texts_of
+from tlspcap.csv_cells import number, texts_of
 from tlspcap.errors import CaptureError
 from tlspcap.schema import DATE, TABLES, TIME, Column
 from tlspcap.tables import series, together
@@ -122,6 +122,15 @@ def test_any_cell_is_written_as_arrow_writes_it(dtype: str, data: st.DataObject)
     frame = pd.DataFrame({"x": series(column, told), "end": range(len(told))})
     written = "".join(f"{cell},{end}\n" for end, cell in enumerate(texts_of(column)(told)))
     assert f"x,end\n{written}" == of_frames([frame]).decode()
+
+
+@settings(max_examples=300)
+@given(st.floats(allow_infinity=False, allow_nan=False) | st.integers(0, LARGEST).map(lambda n: n / 1e6))
+def test_a_number_reads_back_as_itself(value: float) -> None:
+    """However a number is written, it is told from all others; one of whole nanoseconds has its digits."""
+    assert float(number(value)) == value
+    if 1e-4 <= value < 1e10:
+        assert number(value) == repr(value).removesuffix(".0")
 
 
 @given(st.lists(st.none() | st.text(st.characters()), min_size=1))

@@ -13,21 +13,31 @@ import pytest
 from conversation import CHANGE_CIPHER_SPEC, CLIENT, HANDSHAKE, SERVER, Talk, message, record
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 from tls_bytes import RANDOM, hello_body, server_body, u16s, vector
 
 import tlspcap
 from tlspcap import cli, rows, spread, tables
 from tlspcap.errors import ArgumentError
-from tlspcap.offer_rows import MAX_LISTED
+from tlspcap.offer_rows import MAX_LISTED, _share_groups
 from tlspcap.offers import certificate_request, hello
 from tlspcap.schema import TABLES
 from tlspcap.tables import Builder
 from tlspcap.tls.certificates import distinguished_name
+from tlspcap.tls.extensions import Extensions
+from tlspcap.tls.hellos import ClientHello
+from tlspcap.tls.names import ExtensionType
 
 SUITES = u16s(0x1301, 0xC02F)
 VERSIONS = (43, vector(1, u16s(0x0304, 0x0303)))
 GROUPS = (10, vector(2, u16s(29, 23)))
 SHARES = (51, vector(2, u16s(29) + vector(2, bytes(32))))
+
+
+def key_shares(shares: list[tuple[int, bytes]]) -> bytes:
+    """The content of a key_share extension."""
+    return vector(2, b"".join([u16s(group) + vector(2, key) for group, key in shares]))
 
 
 def batched(content: bytes, size: int) -> list[bytes]:
@@ -372,3 +382,11 @@ def test_a_sealed_request_is_not_guessed() -> None:
     talk.says(SERVER, record(HANDSHAKE, message(2, answer)), record(CHANGE_CIPHER_SPEC, b"\1"), record(23, bytes(60)))
     builder.add(rows.finish(talk.account(), talk.clock, 10**10, b""))
     assert tlspcap.Capture(builder.frames()).certificate_request(0) is None
+
+
+@given(st.binary(max_size=24) | st.lists(st.tuples(st.integers(0, 65535), st.binary(max_size=3))).map(key_shares))
+def test_groups_of_key_shares_are_read_soon_and_slowly_alike(content: bytes) -> None:
+    """The groups that a row's shape rests on are those that the hello gives, whatever its key share holds."""
+    for code in (ExtensionType.KEY_SHARE, ExtensionType.KEY_SHARE_DRAFT):
+        found = ClientHello(0x0303, b"", b"", (), b"", Extensions(((code, content),)))
+        assert _share_groups(found) == found.key_share_groups

@@ -142,7 +142,7 @@ def scan_csv(
         if TABLES[table].key:
             pieces = iter([_together(pieces)])
         for piece in pieces:
-            yield Text(piece.builder.lines(piece.first), piece.unreadable)
+            yield Text(piece.builder.lines(table, piece.first), piece.unreadable)
 
 
 def _together(pieces: "Iterator[Gathered[LineBuilder]]") -> "Gathered[LineBuilder]":

@@ -19,6 +19,8 @@ from tlspcap.transport import FRAME_MASK
 
 SECOND = 1_000_000_000
 LEAST, MOST = 1e-6, 1e10  # between them a number is written without an exponent
+MILLION = 1_000_000
+EXACT = 1e9  # below it six decimals are fifteen digits at most, which no two numbers share
 
 Cells = Sequence[Any]
 Texts = Callable[[Cells], Iterable[str]]
@@ -46,16 +48,22 @@ def _listed(shown: dict[Any, str], cells: Cells) -> Iterable[str]:
 
 
 def _distinct(written: Callable[[Any], str], cells: Cells) -> Iterable[str]:
-    shown = {cell: written(cell) for cell in set(cells) if cell is not None}
-    return _listed(shown, cells)
+    shown = {cell: written(cell) for cell in set(cells)}
+    if None in shown:
+        shown[None] = ""
+    return map(shown.__getitem__, cells)
 
 
 def _strings(cells: Cells) -> Iterable[str]:
     distinct = set(cells)
     distinct.discard(None)
+    shown: dict[str | None, str]
     if _are_plain(distinct):
-        return _listed({cell: f'"{cell}"' for cell in distinct}, cells)
-    return _listed({cell: quoted(cell) for cell in distinct}, cells)
+        shown = {cell: f'"{cell}"' for cell in distinct}
+    else:
+        shown = {cell: quoted(cell) for cell in distinct}
+    shown[None] = ""
+    return map(shown.__getitem__, cells)
 
 
 def _are_plain(texts: set[str]) -> bool:
@@ -79,13 +87,16 @@ def number(value: float) -> str:
     >>> number(11.0), number(0.25), number(1e-05), number(2e10), number(float("nan"))
     ('11', '0.25', '0.00001', '2e+10', '')
     """
-    if 1e-4 <= value < MOST:
-        return float.__repr__(value).removesuffix(".0")
+    if LEAST <= value < EXACT:
+        millionths = round(value * MILLION)
+        if millionths / MILLION == value:  # as all that was measured in ns: three times as fast as `repr`
+            whole, part = divmod(millionths, MILLION)
+            return f"{whole}.{part:06d}".rstrip("0").rstrip(".")
     return "" if value != value else _rare_number(value)
 
 
 def _rare_number(value: float) -> str:
-    """Numbers that `repr` writes otherwise: small, large, negative."""
+    """Numbers as `repr` writes them, small and large ones with an exponent from other bounds on."""
     if value == 0 or not isfinite(value):
         return float.__repr__(value).removesuffix(".0")
     exact = Decimal(float.__repr__(value)).normalize()

@@ -64,14 +64,13 @@ class Lines(Columns):
 
 
 class LineBuilder(Builder):
-    """Gathers finished handshakes for one table; `lines` gives it as text. It has no DataFrames to give."""
+    """Gathers finished handshakes; `lines` gives a table as text. It has no DataFrames to give."""
 
     def _gathered(self, name: str) -> Columns:
         return Lines(TABLES[name]) if name in self.names else Columns(TABLES[name], IN_ORDER)
 
-    def lines(self, first: int = 0) -> Iterator[str]:
-        """Write the rows, handshakes numbered from `first`, in the order that `frames` gives them."""
-        (name,) = self.names
+    def lines(self, name: str, first: int = 0) -> Iterator[str]:
+        """Write the rows of a table, handshakes numbered from `first`, in the order that `frames` gives them."""
         if name in self._distinct:
             yield from self._distinct_lines(name)
             return

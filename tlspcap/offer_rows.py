@@ -5,12 +5,13 @@ Lists are comma-joined in the sender's order. In a text from the wire (applicati
 """
 
 from collections.abc import Callable, Iterable
+from struct import Struct
 from typing import Any
 
 from tlspcap.tls import certificates, names, ssl2
 from tlspcap.tls.account import Account
 from tlspcap.tls.ciphers import forward_secrecy
-from tlspcap.tls.extensions import Extensions
+from tlspcap.tls.extensions import Extensions, host_name, without_grease
 from tlspcap.tls.fingerprints import ja3, ja3s, ja4, ja4_r
 from tlspcap.tls.messages import CertificateRequest, ClientHello, ServerHello
 from tlspcap.tls.names import ExtensionType as Code
@@ -30,14 +31,40 @@ def offer(account: Account) -> Row:
     hello = account.hello
     if hello is None:
         return _NO_OFFER
-    kept = tuple([(code, b"" if code in _OF_ONE_HELLO else content) for code, content in hello.extensions.raw])
-    shape = _offer_of_shape((hello.legacy_version, hello.cipher_suites, kept, hello.key_share_groups))
-    own = {"sni": hello.server_name, "client_random": hello.random.hex() or None}
-    return {**shape, **own, "client_hello_length": _hello_length(account)}
+    codes, contents = zip(*hello.extensions.raw, strict=True) if hello.extensions.raw else ((), ())
+    kept = tuple([contents[place] for place in _alike(codes)])
+    row = _offer_of_shape((hello.legacy_version, hello.cipher_suites, codes, kept, _share_groups(hello))).copy()
+    row["sni"] = hello.extensions.read(Code.SERVER_NAME, _host_name)
+    row["client_random"] = hello.random.hex() or None
+    row["client_hello_length"] = _hello_length(account)
+    return row
+
+
+_host_name = remembered_up_to(260, entries=4_096, size=len)(host_name)
 
 
 def _hello_length(account: Account) -> int | None:
-    return next((seen.length for seen in account.messages if seen.name == "client_hello"), None)
+    for seen in account.messages:
+        if seen.name == "client_hello":
+            return seen.length
+    return None
+
+
+def _share_groups(hello: ClientHello) -> tuple[int, ...]:
+    """As `hello.key_share_groups`; most hellos of old versions have none, most others one or two."""
+    content = hello.extensions.get(Code.KEY_SHARE)
+    if content is None:
+        return hello.key_share_groups if Code.KEY_SHARE_DRAFT in hello.extensions else ()
+    found, at, end = [], 2, len(content)
+    while at + 4 <= end:
+        group, length = _SHARE.unpack_from(content, at)
+        found.append(group)
+        at += 4 + length
+    is_whole = at == end and content[:2] == (end - 2).to_bytes(2)
+    return without_grease(tuple(found)) if is_whole else hello.key_share_groups
+
+
+_SHARE = Struct(">HH")  # group of a key share, length of its key (RFC 8446 4.2.8)
 
 
 _NO_OFFER: Row = {
@@ -51,22 +78,32 @@ _OF_ONE_HELLO = frozenset((
 ))  # fmt: skip
 
 
-# Version, suites and extensions of a ClientHello, and the groups of its key shares; version, suite and extensions of a
-# ServerHello: what is the same for all hellos that differ only in random values, keys, tickets and names.
-_Offered = tuple[int, tuple[int, ...], tuple[tuple[int, bytes], ...], tuple[int, ...]]
+# What is the same for all hellos that differ only in random values, keys, tickets and names. Of a ClientHello: version,
+# suites, types of its extensions, contents of those that are alike, groups of its key shares; of a ServerHello:
+# version, suite and extensions.
+_Codes = tuple[int, ...]
+_Offered = tuple[int, _Codes, _Codes, tuple[bytes, ...], _Codes]
 _Chosen = tuple[int, int, tuple[tuple[int, bytes], ...]]
 
 
+@remembered_up_to(256, entries=2_048, size=len)
+def _alike(codes: _Codes) -> tuple[int, ...]:
+    """The places of those extensions whose content is alike in the hellos of one client."""
+    return tuple([place for place, code in enumerate(codes) if code not in _OF_ONE_HELLO])
+
+
 def _size_of_offer(offered: _Offered) -> int:
-    _, suites, extensions, _ = offered
-    return len(suites) + len(extensions) + sum([len(content) for _, content in extensions])
+    _, suites, codes, kept, _ = offered
+    return len(suites) + len(codes) + sum(map(len, kept))
 
 
 # A client sends hellos of one shape; GREASE makes some dozens of it.
 @remembered_up_to(2_048, entries=2_048, size=_size_of_offer)
 def _offer_of_shape(offered: _Offered) -> Row:
     """What the row says of all ClientHellos of one shape."""
-    version, suites, extensions, key_shares = offered
+    version, suites, codes, kept, key_shares = offered
+    contents = dict(zip(_alike(codes), kept, strict=True))
+    extensions = tuple([(code, contents.get(place, b"")) for place, code in enumerate(codes)])
     hello = ClientHello(version, b"", b"", suites, b"", Extensions(extensions))
     return {
         "alpn_offered": texts(hello.alpn),

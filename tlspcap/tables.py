@@ -114,6 +114,7 @@ class Builder:
                 raise ArgumentError(f"tables: no table {name!r}; there are {', '.join(TABLES)}")
         self.names = wanted
         self._columns = {name: self._gathered(name) for name in {*wanted, "handshakes"} - _DISTINCT.keys()}
+        self._parts = [(parts, self._columns[name]) for name, parts in _PARTS.items() if name in self._columns]
         self._distinct = {name: make() for name, make in _DISTINCT.items() if name in wanted}
         self.servers: set[tuple[str, int]] = set()  # address and port of servers, selected or not
 
@@ -144,10 +145,9 @@ class Builder:
         if select is not None and not select.keeps(row):
             return
         self._columns["handshakes"].add(row)
-        for name, parts in _PARTS.items():
-            if name in self._columns:
-                for part in parts(done):
-                    self._columns[name].add(part)
+        for parts, columns in self._parts:
+            for part in parts(done):
+                columns.add(part)
         for kind in self._distinct.values():
             kind.add(done, row)
 

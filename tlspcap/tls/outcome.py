@@ -67,12 +67,13 @@ def judge(seen: Evidence) -> Verdict:
 
 def completeness(account: Account, verdict: Verdict) -> Completeness:
     """What the capture lacks for a handshake."""
-    end = verdict.end
-    gaps = [gap for gap in [*account.client.gaps, *account.server.gaps] if end is None or gap.frame <= end.frame]
+    end, gaps = verdict.end, account.client.gaps + account.server.gaps
+    if gaps and end is not None:
+        gaps = [gap for gap in gaps if gap.frame <= end.frame]
     conversation = account.conversation
     if not (conversation.opener.packets and conversation.other.packets):
         return Completeness.ONE_SIDED
-    if any(gap.cause == "snaplen" for gap in gaps):
+    if gaps and any(gap.cause == "snaplen" for gap in gaps):
         return Completeness.SNAPLEN
     if account.hello is None and not conversation.side(account.client.number).opened:
         return Completeness.MID_STREAM
