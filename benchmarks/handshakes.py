@@ -161,6 +161,7 @@ def stages(capture: str, tables: list[str] | None) -> tuple[int, list[Stage]]:
         return ["".join(builder.lines(name)) for name in builder.names]
 
     builder = gather(Builder(tables))
+    builder.frames()  # imports pandas, which is no part of the step
     return len(heard), [
         Stage("packets", lambda: only_scan(capture)),
         Stage("streams", lambda: only_streams(capture, wanted)),
