@@ -1,7 +1,7 @@
 """How often `check --regression` is wrong, and how soon it finds a change: simulated years, and a power curve.
 
-    PYTHONPATH=tests python benchmarks/gate.py healthy --years 8
-    PYTHONPATH=tests python benchmarks/gate.py power --repeats 20
+    PYTHONPATH=tests python benchmarks/gate.py healthy --years 60
+    PYTHONPATH=tests python benchmarks/gate.py power --repeats 100
     PYTHONPATH=tests python benchmarks/gate.py write
 
 Healthy nights are those of tests/simulated_nights.py: 20 servers, a weekly rhythm, nights that differ by 15 % besides,
@@ -122,8 +122,8 @@ def main() -> None:
     """Simulate, or write what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["healthy", "power", "write"])
-    parser.add_argument("--years", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--years", type=int, default=60)
+    parser.add_argument("--repeats", type=int, default=100)
     arguments = parser.parse_args()
     if arguments.what != "write":
         found = healthy(arguments.years) if arguments.what == "healthy" else power(arguments.repeats)
