@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "tlspcap"
 # Each room with its modules, from the ground up.
 ROOMS = {
     "errors": ("errors", "version"),
+    "workers": ("workers",),
     "transport": ("transport",),
     "wire": ("wire",),
     "tls": ("tls",),
@@ -33,11 +34,12 @@ ROOMS = {
 # What each room may import, inside functions too.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "workers": {"errors"},
     "transport": set(),
     "wire": {"errors", "transport"},
     "tls": {"errors", "transport"},
     "tables": {"errors", "transport", "tls"},
-    "reading": {"errors", "transport", "wire", "tls", "tables"},
+    "reading": {"errors", "workers", "transport", "wire", "tls", "tables"},
     "words": {"tls"},
     "measures": {"errors", "tls", "tables", "words"},
     "findings": {"errors", "tls", "tables", "words", "measures"},
@@ -47,7 +49,10 @@ ALLOWED: dict[str, set[str]] = {
     "extraction": {"errors", "transport", "wire", "tls", "reading", "capture"},
     "nightly": {"errors", "wire", "tables", "reading", "words", "measures", "plots", "report", "capture"},
     "public": {"errors", "tables", "measures", "findings", "plots", "report", "capture", "extraction", "nightly"},
-    "cli": {"errors", "tables", "words", "measures", "findings", "plots", "report", "capture", "nightly", "public"},
+    "cli": {
+        "errors", "workers", "tables", "words", "measures", "findings", "plots", "report", "capture", "nightly",
+        "public",
+    },
 }
 
 # What the code of a room must do without, so that it can be read and tested on its own.

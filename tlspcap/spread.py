@@ -4,14 +4,13 @@ Each finds the columns of its pieces of the file, for all of them (`wire.team`).
 other, so nothing has to be cut or stitched, and the tables are equal however many processes there are: every process
 numbers all conversations, in the same order, and takes the segments of those that are its own (`wire.shares`).
 
-Workers are Python processes that run `main` and are spoken to through their pipes, in pickles of our own making:
-unlike `multiprocessing`, that asks nothing of the caller's script and copies nothing of its memory.
+Workers are Python processes that run `main` (see `workers`) and are spoken to in pickles of our own making: unlike
+`multiprocessing`, that asks nothing of the caller's script and copies nothing of its memory.
 """
 
 import os
 import pickle
 import select as selecting
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -28,6 +27,7 @@ from tlspcap.wire.columns import FileFacts
 from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, sources
 from tlspcap.wire.rotation import in_order
 from tlspcap.wire.team import ROOMS, Seat, Team, seats
+from tlspcap.workers import ordered, process, processes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 B = TypeVar("B", bound=Builder)
 SECOND = 1_000_000_000
 SHARED = 4  # chunks of capture in the memory that all processes share
-WORTH_SPREADING = 64 << 20  # bytes of capture; starting a process takes as long as reading some 20 MB
-MOST = 8  # processes that are started unasked
 
 
 @dataclass(slots=True)
@@ -181,27 +179,6 @@ def _finished(piece: Partial, missing: list[CaptureError]) -> list[CaptureError]
     return unreadable
 
 
-def processes(captures: Iterable[CaptureInput], jobs: int | None) -> int:
-    """How many processes to use: what was asked for, where every capture can be opened more than once."""
-    if jobs is not None and jobs < 1:
-        raise ArgumentError(f"jobs: {jobs!r} processes make no sense; give 1 or more, or None")
-    sizes = [_size(capture) for capture in captures]
-    if any(size is None for size in sizes) or not sys.executable:
-        return 1
-    if jobs is not None:
-        return jobs
-    enough = sum(size or 0 for size in sizes) >= WORTH_SPREADING
-    return min(MOST, len(os.sched_getaffinity(0))) if enough else 1
-
-
-def _size(capture: CaptureInput) -> int | None:
-    """Size of a regular file that is given by name; None for pipes, standard input and open files."""
-    if not isinstance(capture, str | Path) or str(capture) == "-":
-        return None
-    path = Path(capture)
-    return path.stat().st_size if path.is_file() else None
-
-
 def _pieces(job: Job, count: int, rows: int | None, progress: Progress | None) -> Iterator[Partial]:
     """Do one share here and the others in workers; give the pieces as they come, the files with the last one.
 
@@ -269,21 +246,11 @@ class _Worker:
     """A process that does one share."""
 
     def __init__(self, job: Job, rows: int | None, seat: Seat) -> None:
-        # The packages that the caller has, and no other: not those that lie in the current folder (-P)
-        path = [str(Path(__file__).parents[1]), *(folder for folder in sys.path if folder)]
-        program = f"import sys; sys.path[:] = {path!r}; from tlspcap.spread import main; main()"
-        command = [sys.executable, "-P", "-c", program]
-        pipe, files = subprocess.PIPE, seat.files()
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, pass_fds=files)
-        for file in files:  # the process has them now
-            os.close(file)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self.pipe = self._process.stdout
+        self._process = process()
+        self.pipe = self._process.answers
         self.last: Partial | None = None  # the piece that holds the files, once it came
         self._taken = deque[Partial]()  # the others that came and are not handed on
-        with self._process.stdin as stdin:
-            stdin.write(pickle.dumps((job, rows, seat)))
+        self._process.order(pickle.dumps((job, rows, seat)), seat.files())
 
     def pieces(self) -> Iterator[Partial]:
         """The pieces that were not handed on yet, the last one included."""
@@ -315,17 +282,17 @@ class _Worker:
 
     def stop(self) -> None:
         """End the process, if it has not ended by itself."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self.pipe.close()
-        self._process.wait()
+        self._process.stop()
 
 
 def main() -> None:
-    """Do the share that standard input describes and write what it gathers, piece by piece, to standard output."""
-    job, rows, seat = pickle.load(sys.stdin.buffer)
+    """Do the share that is ordered, if one is, and write what it gathers, piece by piece, to standard output."""
+    order, files = ordered()
+    if not order:
+        return
+    job, rows, seat = pickle.loads(order)
     try:
-        for piece in filter(None, work(job, rows, team=Team(seat))):
+        for piece in filter(None, work(job, rows, team=Team(seat.with_files(files)))):
             _hand_over(piece)
     except TlspcapError as error:
         _hand_over(error)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
+from tlspcap.workers import processes, started_ahead
+
 if TYPE_CHECKING:
     from tlspcap.capture import Capture
 
@@ -44,7 +46,8 @@ def read(arguments: argparse.Namespace, tables: list[str] | None) -> tuple["Capt
     """Read all files as one input; those that cannot be read are complained of and left out, if others can."""
     import tlspcap
 
-    capture = tlspcap.read(arguments.files, tables=tables, **how(arguments))
+    with started_ahead(processes(arguments.files, arguments.jobs) - 1):
+        capture = tlspcap.read(arguments.files, tables=tables, **how(arguments))
     return capture, complain_of(capture.unreadable)
 
 

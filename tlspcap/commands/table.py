@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from tlspcap.commands import shared
+from tlspcap.workers import processes, started_ahead
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     if arguments.format == "parquet" and arguments.output == "-" and sys.stdout.isatty():
         return shared.complain("Parquet is no text for a terminal; name a file with -o", shared.USAGE)
-    return _write_csv(arguments) if arguments.format == "csv" else _write_frames(arguments)
+    with started_ahead(processes(arguments.files, arguments.jobs) - 1):
+        return _write_csv(arguments) if arguments.format == "csv" else _write_frames(arguments)
 
 
 def _write_csv(arguments: argparse.Namespace) -> int:

@@ -30,7 +30,7 @@ _LENGTH = Struct("<I")
 
 
 class Seat(NamedTuple):
-    """What makes a process one of a team: open files of its own, which a child process can inherit."""
+    """What makes a process one of a team: open files of its own, which can be sent to it."""
 
     number: int
     peers: dict[int, int]  # number of each other process, and the socket to it
@@ -40,6 +40,11 @@ class Seat(NamedTuple):
     def files(self) -> list[int]:
         """Return the open files of the seat."""
         return [*self.peers.values(), self.memory]
+
+    def with_files(self, files: list[int]) -> "Seat":
+        """Return the same seat in another process, to which its open files were sent: there they have other numbers."""
+        *peers, memory = files
+        return self._replace(peers=dict(zip(self.peers, peers, strict=True)), memory=memory)
 
 
 def seats(count: int, size: int) -> list[Seat]:
