@@ -2,7 +2,7 @@
 
     python benchmarks/cores.py [--captures FOLDER]
 
-Wall times of the command on captures of more than 2 GB, by one process and by as many as there are cores, in turns, the
+Wall times of the command on captures of some 2 GB, by one process and by as many as there are cores, in turns, the
 least of two; less what it takes on a capture without a packet, which is start-up. The captures are built, and thrown
 away. It needs a machine with nothing else to do.
 """
