@@ -110,7 +110,8 @@ def alone(path: str) -> None:
 def measure(path: Path) -> dict[str, float]:
     """The least seconds of each step in some runs."""
     command = [sys.executable, __file__, "--alone", str(path)]
-    runs = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(RUNS)]
+    told = [subprocess.run(command, check=True, stdout=subprocess.PIPE, env=processes.ENVIRONMENT) for _ in range(RUNS)]
+    runs = [json.loads(one.stdout) for one in told]
     steps = [START, *[step.name for step in STEPS], ELSE]
     return {step: min(run.get(step, 0.0) for run in runs) for step in steps}
 

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import processes
 
 import tlspcap
 from tlspcap.nightly import layout, writing
@@ -142,7 +143,7 @@ def cost(command: list[str]) -> Cost:
     """Run a command to its end."""
     began = time.perf_counter()
     with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen([sys.executable, "-m", "tlspcap", *command], stdout=out)
+        process = subprocess.Popen([sys.executable, "-m", "tlspcap", *command], stdout=out, env=processes.ENVIRONMENT)
         _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{' '.join(command)}: ended with status {status}")
