@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SWEPT = ".swept-"  # how what was staged is named while it is removed
-ROW_GROUP = 4_096  # rows; within a file they are in order of server, so that a reader of one server skips most groups
+ROW_GROUP = 16_384  # rows; within a file they are in order of server, so that a reader of one server skips most groups
 TIMES = {"certificates": "first_seen"}  # the column that tells a row's date, where it is not `time`
 
 
