@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"errors", "transport", "tls", "tables", "words", "measures", "findings", "plots"},
     "capture": {"errors", "wire", "tables", "reading", "words", "measures", "findings", "plots", "report"},
     "extraction": {"errors", "transport", "wire", "tls", "reading", "capture"},
-    "nightly": {"errors", "wire", "tables", "reading", "words", "measures", "plots", "report", "capture"},
+    "nightly": {"errors", "workers", "wire", "tables", "reading", "words", "measures", "plots", "report", "capture"},
     "public": {"errors", "tables", "measures", "findings", "plots", "report", "capture", "extraction", "nightly"},
     "cli": {
         "errors", "workers", "tables", "words", "measures", "findings", "plots", "report", "capture", "nightly",

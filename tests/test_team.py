@@ -134,31 +134,23 @@ def test_a_key_log_before_all_packets_is_read_once_by_everyone(tmp_path: Path) -
     assert_seen_alike(path, 2, 5_000)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), size=st.integers(500, 30_000))
-def test_damaged_blocks_are_read_alike(data: st.DataObject, size: int, tmp_path: Path) -> None:
-    """Blocks overwritten anywhere, or cut anywhere, end the reading of a team where they end that of one."""
-    content = bytearray(pcapng(FRAMES))
-    for at in data.draw(st.lists(st.integers(48, len(content) - 8), max_size=4)):
-        content[at : at + 4] = data.draw(st.binary(min_size=4, max_size=4))
-    (path := tmp_path / "damaged.pcapng").write_bytes(content[: data.draw(st.integers(48, len(content)))])
-    assert_seen_alike(path, 2, size)
-
-
 @pytest.mark.parametrize("path", [path for path in reference_captures() if path.stat().st_size < 1_000_000][::3])
 def test_a_team_reads_any_capture(path: Path) -> None:
     """The same holds for captures of real traffic, also for those that cannot be read in pieces."""
     assert_seen_alike(path, 2, 40_000)
 
 
+@pytest.mark.parametrize(("form", "head"), [(pcap, 24), (pcapng, 48)], ids=["pcap", "pcapng"])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), size=st.integers(500, 30_000))
-def test_damage_is_read_alike(data: st.DataObject, size: int, tmp_path: Path) -> None:
+def test_damage_is_read_alike(
+    form: Callable[[list[bytes]], bytes], head: int, data: st.DataObject, size: int, tmp_path: Path
+) -> None:
     """Bytes overwritten anywhere, or a file cut anywhere, end the reading of a team where they end that of one."""
-    content = bytearray(pcap(FRAMES))
-    for at in data.draw(st.lists(st.integers(24, len(content) - 8), max_size=4)):
+    content = bytearray(form(FRAMES))
+    for at in data.draw(st.lists(st.integers(head, len(content) - 8), max_size=4)):
         content[at : at + 4] = data.draw(st.binary(min_size=4, max_size=4))
-    (path := tmp_path / "damaged.pcap").write_bytes(content[: data.draw(st.integers(24, len(content)))])
+    (path := tmp_path / "damaged").write_bytes(content[: data.draw(st.integers(head, len(content)))])
     assert_seen_alike(path, 2, size)
 
 

@@ -43,17 +43,25 @@ def _size(capture: object) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
+def command(module: str) -> list[str]:
+    """The command that runs `main` of a module of this package in a process of its own."""
+    # The packages that the caller has, and no other: not those that lie in the current folder (-P)
+    path = [str(Path(__file__).parents[1]), *(folder for folder in sys.path if folder)]
+    return [
+        sys.executable,
+        "-P",
+        "-c",
+        f"import sys; sys.path[:] = {path!r}; from tlspcap.{module} import main; main()",
+    ]
+
+
 class Process:
     """A process that runs `tlspcap.spread.main`, which waits for an order and answers through a pipe."""
 
     def __init__(self) -> None:
-        # The packages that the caller has, and no other: not those that lie in the current folder (-P)
-        path = [str(Path(__file__).parents[1]), *(folder for folder in sys.path if folder)]
-        program = f"import sys; sys.path[:] = {path!r}; from tlspcap.spread import main; main()"
         self._orders, its_end = socket.socketpair()
         with its_end:
-            command = [sys.executable, "-P", "-c", program]
-            self._process = subprocess.Popen(command, stdin=its_end.fileno(), stdout=subprocess.PIPE)
+            self._process = subprocess.Popen(command("spread"), stdin=its_end.fileno(), stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         self.answers: IO[bytes] = self._process.stdout
 

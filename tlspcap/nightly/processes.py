@@ -11,13 +11,13 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from tlspcap.nightly.found import Found, look
 from tlspcap.nightly.runs import Unit
 from tlspcap.nightly.survey import Ask
 from tlspcap.nightly.work import Failed, Message, Read, Settings, attempt
+from tlspcap.workers import command
 
 
 class Processes:
@@ -74,11 +74,7 @@ class _Worker:
         self._thread.start()
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        # The packages that the caller has, and no other: not those that lie in the current folder (-P)
-        path = [str(Path(__file__).parents[2]), *(folder for folder in sys.path if folder)]
-        program = f"import sys; sys.path[:] = {path!r}; from tlspcap.nightly.work import main; main()"
-        command = [sys.executable, "-P", "-c", program]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen(command("nightly.work"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdin is not None
         pickle.dump(self._settings, process.stdin)
         return process
