@@ -4,7 +4,8 @@ What is asked for is pushed down to Parquet: other dates' folders are not opened
 columns that matter are read. Nothing here writes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import ip_address
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow import dataset
 
-PIECE = 128 << 20  # bytes of files, all their columns, that are read at once to sum them up
+PIECE = 64 << 20  # bytes of files, all their columns, that are read at once to sum them up
 FEW = 8  # times as many bytes where one server is asked for, of which most are never read
 SERVER = "server_ip"
 CHAINS = ("chain_sha256", "client_certificate_sha256")
@@ -174,9 +175,13 @@ class Store:
         wanted, narrowed = self._columns(table, columns), self._rows() if table == "handshakes" else None
         dates = dataset.partitioning(schema([("date", string())]), flavor="hive")
         types = layout.arrow_schema(table).append(dates.schema.field("date"))
-        for files in _portions(self._files(table), PIECE * (FEW if SERVER in self.rows else 1)):
+        portions = _portions(self._files(table), PIECE * (FEW if SERVER in self.rows else 1))
+
+        def read(files: list[str]) -> "pa.Table":
             found = dataset.dataset(files, schema=types, format="parquet", partitioning=dates)
-            yield found.to_table(columns=["date", *wanted], filter=narrowed)
+            return found.to_table(columns=["date", *wanted], filter=narrowed)
+
+        yield from _one_ahead(read, portions)
 
     def _columns(self, name: str, columns: Iterable[str] | None) -> list[str]:
         if name not in STORED:
@@ -261,6 +266,18 @@ def _portions(files: list[str], most: int) -> Iterator[list[str]]:
         portion, size = portion + night, size + more
     if portion:
         yield portion
+
+
+def _one_ahead(read: "Callable[[list[str]], pa.Table]", portions: Iterable[list[str]]) -> Iterator["pa.Table"]:
+    """Read each portion while the one before it is summed up: Arrow lets go of the interpreter while it reads."""
+    with ThreadPoolExecutor(1) as reader:
+        coming: Future[pa.Table] | None = None
+        for files in portions:
+            done, coming = coming, reader.submit(read, files)
+            if done is not None:
+                yield done.result()
+        if coming is not None:
+            yield coming.result()
 
 
 def run_of(file: Path) -> str:
