@@ -168,12 +168,14 @@ def test_what_cannot_be_read_at_all_raises_before_a_line(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("table", ["handshakes", "notes", "certificates"])
-def test_a_table_as_csv_is_written_without_pandas(table: str) -> None:
-    """`table --format csv` imports neither pandas nor pyarrow, which take longer than a small capture."""
+def test_a_table_as_csv_is_written_without_what_takes_long_to_load(table: str) -> None:
+    """`table --format csv` imports neither pandas, pyarrow nor numpy.ma, and starts no thread for algebra."""
     code = "import sys; from tlspcap.cli import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    code += "; import os; print('threads:', len(os.listdir('/proc/self/task')), file=sys.stderr)"
     command = [sys.executable, "-c", code, "table", str(MANY), "--table", table, "--jobs", "2", "-o", os.devnull]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=True)
     loaded = set(done.stderr.split())
     assert "tlspcap.lines" in loaded
-    assert not {"pandas", "pyarrow", "matplotlib"} & loaded
+    assert not {"pandas", "pyarrow", "matplotlib", "numpy.ma"} & loaded
+    assert "threads: 1" in done.stderr

@@ -6,10 +6,12 @@ long to import is imported by the command that needs it, so that `--help` answer
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from tlspcap.commands import batch, check, compare, explain, extract, report, shared, table, trend
+from tlspcap.workers import FEW_THREADS
 
 COMMANDS = {
     "report": report, "table": table, "explain": explain, "compare": compare, "extract": extract, "batch": batch,
@@ -27,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     3
     """
     arguments = _parser().parse_args(argv)
+    os.environ.update({**FEW_THREADS, **os.environ})  # before numpy is loaded
     from tlspcap.errors import ArgumentError, CaptureError, TlspcapError
 
     try:

@@ -19,6 +19,9 @@ WORTH_SPREADING = 64 << 20  # bytes of capture; starting a process takes as long
 MOST = 8  # processes that are started unasked
 MOST_FILES = 253  # that Linux sends at once (SCM_MAX_FD)
 
+# A thread for each core, which numpy's OpenBLAS starts when it is loaded, takes up to 0.1 s; nothing here needs them.
+FEW_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
+
 _ahead: "list[Process]" = []  # started, and not taken yet
 
 
@@ -61,7 +64,9 @@ class Process:
     def __init__(self) -> None:
         self._orders, its_end = socket.socketpair()
         with its_end:
-            self._process = subprocess.Popen(command("spread"), stdin=its_end.fileno(), stdout=subprocess.PIPE)
+            self._process = subprocess.Popen(
+                command("spread"), stdin=its_end.fileno(), stdout=subprocess.PIPE, env={**FEW_THREADS, **os.environ}
+            )
         assert self._process.stdout is not None
         self.answers: IO[bytes] = self._process.stdout
 

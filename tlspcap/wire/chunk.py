@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from tlspcap.wire import links
 from tlspcap.wire.columns import CUT_HEADERS, Bytes, FileFacts, Int64, Packets, gather
+from tlspcap.wire.distinct import distinct
 
 MORE_OR_OFFSET = 0x3FFF  # of IPv4's flags and fragment offset: all but the reserved and the don't-fragment bit
 
@@ -86,8 +87,9 @@ class Chunk:
 
     def count_ethertypes(self, ethertypes: Int64) -> None:
         """Count packets by their ethertypes."""
-        for ethertype, count in zip(*np.unique(ethertypes, return_counts=True), strict=True):
-            self.count(links.ethertype_kind(int(ethertype)), count)
+        code, first = distinct(ethertypes)
+        for ethertype, count in zip(ethertypes[first].tolist(), np.bincount(code).tolist(), strict=True):
+            self.count(links.ethertype_kind(ethertype), count)
 
 
 def where(mask: Mask) -> Rows:

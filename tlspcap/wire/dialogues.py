@@ -7,6 +7,7 @@ and `tls` knows how to read on. A look at a few bytes: what only looks like one 
 import numpy as np
 
 from tlspcap.wire.columns import Bytes, Int64
+from tlspcap.wire.distinct import among
 from tlspcap.wire.hello import Mask
 
 HEAD = 6  # bytes looked at
@@ -33,7 +34,7 @@ MESSAGES = (
 
 
 def _numbers(words: tuple[bytes, ...], length: int = 4) -> Int64:
-    return np.unique(np.array([int.from_bytes(word[:length]) for word in words], dtype=np.int64))
+    return np.array(sorted({int.from_bytes(word[:length]) for word in words}), dtype=np.int64)
 
 
 _NUMBERS = _numbers(WORDS + MESSAGES)
@@ -74,9 +75,9 @@ def _word(head: Int64) -> Int64:
 def _text(head: Int64, captured: Int64) -> Mask:
     """Whether a segment begins with one of the words, or is the begin of one (a stream that comes byte by byte)."""
     word = _word(head)
-    found: Mask = (captured >= 4) & np.isin(word, _NUMBERS)
+    found: Mask = (captured >= 4) & among(word, _NUMBERS)
     for length, begun in _BEGUN.items():
-        found |= (captured == length) & np.isin(word >> 8 * (4 - length), begun)
+        found |= (captured == length) & among(word >> 8 * (4 - length), begun)
     return found
 
 

@@ -192,9 +192,10 @@ class Flows:
         facts = self._files[-1]
         facts.conversations = self._in_file.table.rows
         _, servers = self._in_file.endpoints(np.arange(facts.conversations))
-        ports, counts = np.unique(servers & PORT_MASK, return_counts=True)
-        most = np.argsort(-counts, kind="stable")[:TOP_PORTS]
-        facts.ports = Counter(dict(zip(ports[most].tolist(), counts[most].tolist(), strict=True)))
+        counts = np.bincount(servers & PORT_MASK)
+        ports = np.flatnonzero(counts)
+        most = ports[np.argsort(-counts[ports], kind="stable")[:TOP_PORTS]]
+        facts.ports = Counter(dict(zip(most.tolist(), counts[most].tolist(), strict=True)))
 
     def endpoints(self, number: int) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
         """Return address and port of a conversation's opener and of the other side, whether or not it is TLS."""
@@ -281,8 +282,9 @@ class Flows:
             return
         places = self._followed[number].conversation.places
         for rows in (*(rows for rows, _ in waited), block):
-            files, first = np.unique(rows[FRAME] >> FRAME_BITS, return_index=True)
-            for file, stream in zip(files.tolist(), rows[STREAM, first].tolist(), strict=True):
+            files = rows[FRAME] >> FRAME_BITS
+            _, first = distinct(files)
+            for file, stream in zip(files[first].tolist(), rows[STREAM, first].tolist(), strict=True):
                 places.setdefault(file, (self._files[file].capture, stream))
 
     def _end(self, numbers: Iterable[int]) -> Iterator[tuple[Conversation, Events]]:

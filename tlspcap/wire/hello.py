@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlspcap.wire.columns import Bytes, Int64
+from tlspcap.wire.distinct import among
 
 Mask = npt.NDArray[np.bool_]
 
@@ -74,9 +75,9 @@ def begin_http(buffer: Bytes, start: Int64, captured: Int64) -> Mask:
     word = np.zeros(len(start), dtype=np.int64)
     for at in range(4):
         word = word << 8 | _byte(buffer, start, at)
-    words = np.array([int.from_bytes(text, "big") for text in HTTP_STARTS], dtype=np.int64)
+    words = np.array(sorted(int.from_bytes(text, "big") for text in HTTP_STARTS), dtype=np.int64)
     long: Mask = captured >= 4
-    return long & np.isin(word, words)
+    return long & among(word, words)
 
 
 def is_alert_segment(payload: bytes | memoryview) -> bool:
@@ -123,7 +124,8 @@ def _begin_ssl2_client(buffer: Bytes, start: Int64) -> Mask:
     """Whether an SSL 2.0 record holds a ClientHello whose lengths add up (RFC 5246 E.2, SSL 2.0 2.5)."""
     version, ciphers, session, challenge = (_short(buffer, start, at) for at in (3, 5, 7, 9))
     known = (version == 0x0002) | ((version >= 0x0300) & (version <= 0x0303))
-    sane = (ciphers > 0) & (ciphers % 3 == 0) & np.isin(session, (0, 16)) & (challenge >= 16) & (challenge <= 32)
+    sane = (ciphers > 0) & (ciphers % 3 == 0) & ((session == 0) | (session == 16))
+    sane &= (challenge >= 16) & (challenge <= 32)
     adds_up = 9 + ciphers + session + challenge == _short(buffer, start, 0) & 0x7FFF
     client: Mask = known & sane & adds_up
     return client

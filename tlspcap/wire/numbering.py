@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlspcap.wire.columns import MUTE, Int64, Segments
-from tlspcap.wire.distinct import distinct
+from tlspcap.wire.distinct import among, distinct
 from tlspcap.wire.index import Column, Index, Table
 
 SYN, ACK = 2, 16
@@ -222,7 +222,7 @@ def _units(code: Int64, syns: Int64) -> _Units:
     split[code[syns]] = True
     rows = np.flatnonzero(split[code])
     rows = rows[np.argsort(code[rows], kind="stable")]
-    judged = np.isin(rows, syns)
+    judged = among(rows, syns)
     count = np.cumsum(judged)
     # SYNs of the pairs before are none of this pair's: the count at each pair's first row is where it starts.
     starts = np.flatnonzero(np.diff(code[rows], prepend=-1))

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tlspcap.wire import links
 from tlspcap.wire.chunk import Chunk, Mask, Network, nothing
 from tlspcap.wire.columns import Int64
+from tlspcap.wire.distinct import among, distinct
 
 MOST_STEPS = 6  # tags, labels and the like between a link header and IP; `rare` reads deeper stacks
 MOST_LABELS = 4  # of MPLS, the same
@@ -41,9 +42,9 @@ def to_ip(chunk: Chunk, network: Network) -> Network:
 
 def carried(chunk: Chunk, network: Network, protocol: npt.NDArray[np.uint8]) -> Network:
     """Return what IP packets carry that begins at the places given; packets that are no tunnels are counted."""
-    known = np.isin(protocol, _CARRIED)
+    known = among(protocol, _CARRIED)
     chunk.count_protocols(protocol[~known])
-    numbers = np.unique(protocol[known]).tolist()
+    numbers = np.flatnonzero(np.bincount(protocol[known])).tolist()
     parts = [_CARRIED_BY[number](chunk, network.of(np.flatnonzero(protocol == number))) for number in numbers]
     return Network.together(parts)
 
@@ -51,7 +52,7 @@ def carried(chunk: Chunk, network: Network, protocol: npt.NDArray[np.uint8]) -> 
 def _step(chunk: Chunk, network: Network) -> Network:
     """Step over one layer of each packet."""
     found, known = [], np.zeros(len(network.row), dtype=np.bool_)
-    for ethertype in np.unique(network.ethertype).tolist():
+    for ethertype in sorted(network.ethertype[distinct(network.ethertype)[1]].tolist()):
         step = _snap if ethertype < links.LENGTHS else _STEPS.get(ethertype)
         if step is not None:
             mine = network.ethertype == ethertype

@@ -16,7 +16,7 @@ from tlspcap.wire.blocks import CAPTURED, FIN, IDLE, LINGER, NEVER, RST, SEQ, SI
 from tlspcap.wire.columns import Bytes, Int32, Int64, Segments
 from tlspcap.wire.dialogues import begin_dialogue
 from tlspcap.wire.direction import MASK
-from tlspcap.wire.distinct import distinct
+from tlspcap.wire.distinct import among, distinct
 from tlspcap.wire.hello import (
     HANDSHAKE,
     SSL2_START,
@@ -59,7 +59,7 @@ class _Rows(NamedTuple):
     code: Int64  # index into `numbers`
     numbers: Int64  # distinct conversations, by first row
     young: Int64  # row of each of them in the table of young conversations
-    late: Int64  # conversations that have rows behind their end
+    late: Int64  # the conversation of each row that lies behind its end
 
     def only(self, chosen: Mask | Int64) -> "_Rows":
         """Leave out the rows that are not chosen."""
@@ -158,7 +158,7 @@ class Undecided:
         young = self._of_young(number[at[first]])[code]
         self._note_ends(segments.flags[at], young, numbered.side[at], clock[at])
         late = (clock[at] > table["closing"][young] + LINGER) | (clock[at] > table["first_clock"][young] + IDLE)
-        behind, at = np.unique(number[at[late]]), at[~late]
+        behind, at = number[at[late]], at[~late]
         code, first = distinct(number[at])
         numbers = number[at[first]]
         return _Rows(at, code, numbers, self._of_young(numbers), behind)
@@ -258,8 +258,8 @@ class Undecided:
         start, captured, of = segments.start[rows], segments.captured[rows], numbered.number[rows]
         http = begin_http(segments.buffer, start, captured)
         telling = np.flatnonzero(http | begin_record(segments.buffer, start, captured))
-        _, first = np.unique(of[telling], return_index=True)
-        for at in telling[np.sort(first)].tolist():
+        _, first = distinct(of[telling])
+        for at in telling[first].tolist():
             row, number = int(rows[at]), int(of[at])
             if number in self.samples:
                 continue
@@ -270,7 +270,7 @@ class Undecided:
                 where = number, int(numbered.stream[row]), frame
                 self.samples[number] = Sample(*where, time, side, "http" if http[at] else "records")
                 self._unfilled.add(number)
-        for row in rows[np.isin(of, list(self._unfilled))].tolist():
+        for row in rows[among(of, np.array(sorted(self._unfilled), dtype=np.int64))].tolist():
             sample, side = self.samples[int(numbered.number[row])], int(numbered.side[row])
             if segments.frame[row] >= sample.frame and not sample.starts[side]:
                 sample.starts[side] = _head(segments.buffer, segments.start[row], segments.captured[row], SAMPLE_BYTES)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from tlspcap.wire.blocks import FIELDS, Blocks
 from tlspcap.wire.columns import Bytes, Int64
+from tlspcap.wire.distinct import distinct
 
 MAX_WAITING_PACKETS = 1_000_000  # of all undecided conversations; beyond, the oldest packets are let go
 MAX_WAITING_BYTES = 64 << 20  # payload of them, the same
@@ -75,7 +76,8 @@ class WaitingRoom:
         while self._too_much():
             numbers = self._let_go()
             let_go.append(numbers[undecided[numbers]].astype(np.int64))
-        return np.unique(np.concatenate(let_go))
+        every = np.concatenate(let_go)
+        return every[distinct(every)[1]]
 
     def _too_much(self) -> bool:
         packets = sum(len(pool.number) for pool in self._pools)
@@ -83,12 +85,13 @@ class WaitingRoom:
         return packets * self._shares > MAX_WAITING_PACKETS or size * self._shares > MAX_WAITING_BYTES
 
     def _let_go(self) -> _Numbers:
-        """Let go of the older half of what waits longest; return its conversations."""
+        """Let go of the older half of what waits longest; return the conversation of each packet."""
         oldest = self._pools.pop(0)
         older = oldest.number <= oldest.number[len(oldest.number) // 2]
         if not older.all():
             self._pools.insert(0, oldest.only(~older))
-        return np.unique(oldest.number[older])
+        numbers: _Numbers = oldest.number[older]
+        return numbers
 
 
 def _without_most(pool: _Pool, undecided: _Mask) -> _Pool:
