@@ -15,9 +15,11 @@ from random import Random
 import duckdb
 import pandas as pd
 import polars
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 from test_rotation import HEADER, moved, packets_of
 
 import tlspcap
@@ -111,6 +113,27 @@ def test_slices_are_those_of_the_whole(filled: Path) -> None:
     assert len(store.select(since=day, until=day).handshakes) == (whole["time"].dt.strftime("%Y-%m-%d") == day).sum()
     assert store.select(since="2200-01-01").handshakes.empty
     assert store.select(since="2200-01-01").certificates.empty
+
+
+@pytest.mark.parametrize(("counts", "groups"), [
+    ([5, 1, 2, 3, 4, 2], [5, 3, 3, 6]),  # whole servers, until there are enough rows, also for what is left
+    ([3, 9, 3], [3, 6, 3, 3]),  # nine are too many for one
+    ([1, 1], [2]),
+    ([4], [4]),
+    ([], []),
+])  # fmt: skip
+def test_row_groups_end_where_servers_do(
+    counts: list[int], groups: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader of one server finds it in as few row groups as its rows need, beside rows of others if they are few."""
+    monkeypatch.setattr(writing, "ENOUGH_ROWS", 3)
+    monkeypatch.setattr(writing, "MOST_ROWS", 6)
+    rows = pa.array([f"10.0.0.{server}" for server, count in enumerate(counts) for _ in range(count)], pa.string())
+    writing.write_synced(tmp_path / "rows.parquet", pa.table({"server_ip": rows, "row": range(len(rows))}))
+    found = parquet.ParquetFile(tmp_path / "rows.parquet")
+    sizes = [found.metadata.row_group(group).num_rows for group in range(found.num_row_groups)]
+    assert [size for size in sizes if size] == groups
+    assert found.read()["row"].to_pylist() == list(range(sum(counts)))
 
 
 def test_only_files_of_the_dates_wanted_are_opened(filled: Path) -> None:

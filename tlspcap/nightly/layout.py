@@ -15,6 +15,7 @@ them. Whoever reads the files with another tool is exact with `… where run in 
 """
 
 import functools
+from collections.abc import Collection
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,14 +87,26 @@ def schema_version() -> str:
     return blake2b(repr(columns).encode(), digest_size=6).hexdigest()
 
 
-def arrow_schema(name: str) -> "pa.Schema":
-    """The Arrow schema of a table's files: plain types that every reader of Parquet knows, and the run."""
+def arrow_schema(name: str, coded: Collection[str] = ()) -> "pa.Schema":
+    """The Arrow schema of a table's files: plain types that every reader of Parquet knows, and the run.
+
+    Columns of text that are `coded` are to be read as dictionaries.
+    """
     import pyarrow as pa
 
-    fields = [pa.field(column.name, _arrow_type(column)) for column in stored(name).columns]
+    types = {column.name: _arrow_type(column) for column in stored(name).columns}
+    types |= dict.fromkeys(coded, pa.dictionary(pa.int32(), pa.string()))
+    fields = [pa.field(column, kind) for column, kind in types.items()]
     if name != "captures":
         fields.append(pa.field("run", pa.string()))
     return pa.schema(fields)
+
+
+def text(name: str) -> set[str]:
+    """The columns of a table that hold text."""
+    import pyarrow as pa
+
+    return {column.name for column in stored(name).columns if _arrow_type(column) == pa.string()}
 
 
 def _arrow_type(column: Column) -> "pa.DataType":

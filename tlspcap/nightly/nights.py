@@ -14,7 +14,7 @@ import pandas as pd
 from tlspcap.errors import ArgumentError
 from tlspcap.failures import effective_of_clients
 from tlspcap.grouping import closed_rank, server
-from tlspcap.nightly.store import Store
+from tlspcap.nightly.store import Store, decoded
 from tlspcap.statistics import Floats, Ints, wilson
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ def nights(store: Store, by: str = BY, dates: Iterable[str] | None = None) -> pd
     if dates is not None:
         wanted = sorted(dates)
         store = store.select(since=wanted[0], until=wanted[-1])
-    return together([of_piece(piece, by) for piece in store.pieces({*NEEDED, *columns_of(by)})], by)
+    return together([of_piece(named(piece), by) for piece in store.pieces({*NEEDED, *columns_of(by)})], by)
 
 
 def of_piece(piece: "pa.Table", by: str = BY) -> pd.DataFrame:
-    """Summarise the nights of a piece, which has them whole: of its clients nothing is kept."""
-    return summary(joined([per_client(piece, by)], by), joined([durations(piece, by)], by), by)
+    """Summarise the nights of a piece (see `named`), which has them whole: of its clients nothing is kept."""
+    return summary(per_client(piece, by), durations(piece, by), by)
 
 
 def together(parts: Sequence[pd.DataFrame], by: str = BY) -> pd.DataFrame:
@@ -145,35 +145,45 @@ def _ordered(found: pd.DataFrame, by: str) -> pd.DataFrame:
 # -- pieces of a store ------------------------------------------------------------------------------------------
 
 
+def named(piece: "pa.Table") -> "pa.Table":
+    """Add the column `server` to a piece of a store that has its address and port."""
+    import pyarrow as pa
+
+    if not {*SERVER} <= {*piece.column_names}:
+        return piece
+    codes, found = _coded(piece.select(SERVER))
+    servers = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(server(found), pa.string()))
+    return piece.append_column(BY, servers)
+
+
 def per_client(piece: "pa.Table", by: str = BY) -> pd.DataFrame:
-    """Count the handshakes of a piece: date, columns of `by`, client_ip, n, established, failed."""
+    """Count the handshakes of a piece: date, `by`, client_ip, n, established, failed."""
     return counted(piece, by, "client_ip")
 
 
 def counted(piece: "pa.Table", by: str, *columns: str) -> pd.DataFrame:
-    """Count the handshakes of a piece per date, columns of `by`, and some more: n, established, failed."""
+    """Count the handshakes of a piece per date, `by`, and some more columns: n, established, failed."""
     import pyarrow as pa
     from pyarrow import compute
 
-    keys = list(dict.fromkeys(["date", *columns_of(by), *columns]))
+    keys = list(dict.fromkeys(["date", by, *columns]))
     outcomes = {name: compute.fill_null(compute.equal(piece["outcome"], name), False) for name in COUNTS[1:]}
     table = piece.select(keys)
     for name, marked in outcomes.items():
         table = table.append_column(f"is_{name}", marked.cast(pa.int64()))
     sums = [("is_established", "sum"), ("is_failed", "sum")]
-    found = table.group_by(keys).aggregate([([], "count_all"), *sums]).to_pandas()
+    found = decoded(table.group_by(keys).aggregate([([], "count_all"), *sums])).to_pandas()
     names = {"count_all": "n", "is_established_sum": "established", "is_failed_sum": "failed"}
     return pd.DataFrame(found.rename(columns=names))
 
 
 def durations(piece: "pa.Table", by: str = BY) -> pd.DataFrame:
-    """Tell quantiles of the durations of established handshakes: date, columns of `by`, timed, p50, p95, p99 (ms)."""
+    """Tell quantiles of the durations of established handshakes: date, `by`, timed, p50, p95, p99 (ms)."""
     from pyarrow import compute
 
     measured = compute.is_valid(piece["handshake_ms"])
     kept = piece.filter(compute.and_(measured, compute.equal(piece["outcome"], "established")))
-    keys = ["date", *columns_of(by)]
-    codes, found = _coded(kept.select(keys))
+    codes, found = _coded(kept.select(["date", by]))
     values = kept["handshake_ms"].to_numpy()
     order = np.lexsort((values, codes))
     count = np.bincount(codes, minlength=len(found))
@@ -184,24 +194,28 @@ def durations(piece: "pa.Table", by: str = BY) -> pd.DataFrame:
 
 def _quantile(values: Floats, first: Ints, count: Ints, q: float) -> Floats:
     """The quantile of each stretch of sorted values, between neighbours by their distance; NaN where too few."""
-    place = first + q * np.maximum(count - 1, 0)
-    below = np.floor(place).astype(np.int64)
-    above = np.minimum(below + 1, first + np.maximum(count - 1, 0))
-    enough = count >= round(1 / (1 - q))
     if not len(values):
         return np.full(len(count), np.nan)
-    return np.where(enough, values[below] + (place - below) * (values[above] - values[below]), np.nan)
+    place = q * np.maximum(count - 1, 0)  # within the stretch, so that its fraction does not rest on where that lies
+    down = np.floor(place).astype(np.int64)
+    below, above = values[first + down], values[first + np.minimum(down + 1, np.maximum(count - 1, 0))]
+    enough = count >= round(1 / (1 - q))
+    return np.where(enough, below + (place - down) * (above - below), np.nan)
 
 
 def _coded(keys: "pa.Table") -> tuple[Ints, pd.DataFrame]:
     """Number the distinct rows; give each row's number, and the distinct rows in the order of their numbers."""
+    import pyarrow as pa
+
     codes: Ints = np.zeros(len(keys), np.int64)
-    first: Ints = codes[:1]
     for name in keys.column_names:
-        own = keys[name].combine_chunks().dictionary_encode(null_encoding="encode")
-        numbers = own.indices.to_numpy().astype(np.int64)
-        _, first, codes = np.unique(codes * len(own.dictionary) + numbers, return_index=True, return_inverse=True)
-    return codes, keys.take(first[: len(keys)]).to_pandas()
+        own = keys[name].combine_chunks()
+        own = own if isinstance(own, pa.DictionaryArray) else own.dictionary_encode()
+        numbers = own.indices.fill_null(len(own.dictionary)).to_numpy().astype(np.int64)
+        codes = pd.factorize(codes * (len(own.dictionary) + 1) + numbers)[0].astype(np.int64)
+    first = np.empty(codes.max(initial=-1) + 1, np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]  # of several that are written to one place the last one stays
+    return codes, decoded(keys.take(first)).to_pandas()
 
 
 def last_nights(store: Store, days: int) -> Store:
@@ -215,19 +229,10 @@ def last_nights(store: Store, days: int) -> Store:
     return store.select(since=dates[0], until=dates[-1]) if dates else store
 
 
-def joined(parts: Sequence[pd.DataFrame], by: str = BY) -> pd.DataFrame:
-    """Put the tables of pieces together, servers by their names."""
-    found = pd.concat(parts, ignore_index=True)
-    if by != BY:
-        return found
-    names = found[list(SERVER)].drop_duplicates()
-    return found.merge(names.assign(server=server(names)), on=list(SERVER), how="left").drop(columns=list(SERVER))
-
-
 def added(parts: Sequence[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
-    """Add up counts, in order of their keys; `server` among these is the name of the server."""
+    """Add up counts of pieces, in order of their keys."""
     if not parts:
         return pd.DataFrame(columns=[*keys, *COUNTS])
-    groups: Any = joined(parts, BY if BY in keys else "").groupby(keys, dropna=False, sort=True)
+    groups: Any = pd.concat(parts, ignore_index=True).groupby(keys, dropna=False, sort=True)
     result: pd.DataFrame = groups[COUNTS].sum().reset_index()
     return result

@@ -168,18 +168,21 @@ class Store:
 
         Returns:
             Arrow tables with these columns and `date`, of as many dates as take PIECE bytes on disk, at least one.
+            Text is given as dictionaries, as it lies on disk: a text that comes often is read, and looked at, once.
             What narrows handshakes narrows no alerts here: the caller joins them by `id`.
         """
         from pyarrow import dataset, schema, string
 
         wanted, narrowed = self._columns(table, columns), self._rows() if table == "handshakes" else None
         dates = dataset.partitioning(schema([("date", string())]), flavor="hive")
-        types = layout.arrow_schema(table).append(dates.schema.field("date"))
+        text = {*wanted} & layout.text(table) - self.rows.keys()
+        types = layout.arrow_schema(table, text).append(dates.schema.field("date"))
+        form = dataset.ParquetFileFormat(read_options=dataset.ParquetReadOptions(dictionary_columns=text))
         portions = _portions(self._files(table), PIECE * (FEW if SERVER in self.rows else 1))
 
         def read(files: list[str]) -> "pa.Table":
-            found = dataset.dataset(files, schema=types, format="parquet", partitioning=dates)
-            return found.to_table(columns=["date", *wanted], filter=narrowed)
+            found = dataset.dataset(files, schema=types, format=form, partitioning=dates)
+            return found.to_table(columns=["date", *wanted], filter=narrowed).unify_dictionaries()
 
         yield from _one_ahead(read, portions)
 
@@ -278,6 +281,14 @@ def _one_ahead(read: "Callable[[list[str]], pa.Table]", portions: Iterable[list[
                 yield done.result()
         if coming is not None:
             yield coming.result()
+
+
+def decoded(table: "pa.Table") -> "pa.Table":
+    """Turn dictionaries back into text."""
+    import pyarrow as pa
+
+    columns = [column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column for column in table.columns]
+    return pa.table(columns, table.column_names)
 
 
 def run_of(file: Path) -> str:

@@ -12,10 +12,11 @@ from tlspcap.nightly.nights import (
     added,
     columns_of,
     counted,
+    named,
     of_piece,
     together,
 )
-from tlspcap.nightly.store import Store
+from tlspcap.nightly.store import Store, decoded
 from tlspcap.schema import DATE
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def tables(store: Store, by: str = BY) -> dict[str, pd.DataFrame]:
     names = ("nights", "ciphers", "old", "alerts")
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in names}
     wanted = {*NEEDED, *columns_of(by), *SERVER, "version", "cipher", "offered_version_max", "failure_side", "alert"}
-    for piece in store.pieces(wanted):
+    for piece in map(named, store.pieces(wanted)):
         parts["nights"].append(of_piece(piece, by))
         parts["ciphers"].append(counted(piece, by, "version", "cipher"))
         parts["old"].append(counted(_old(piece), BY, *OLD_CLIENT))
@@ -109,7 +110,8 @@ def certificates(store: Store) -> pd.DataFrame:
     if not dates:
         return pd.DataFrame(columns=[*CERTIFICATE, "days_left", "servers"])
     night = store.select(since=dates[-1], until=dates[-1])
-    counts = added([counted(piece, BY, LEAF) for piece in night.pieces({"outcome", *SERVER, LEAF})], [BY, LEAF])
+    pieces = map(named, night.pieces({"outcome", *SERVER, LEAF}))
+    counts = added([counted(piece, BY, LEAF) for piece in pieces], [BY, LEAF])
     servers = counts.dropna(subset=[LEAF]).groupby(LEAF)[BY].agg(_names).rename("servers")
     found = _leaves(store, dates[-1], list(servers.index)).join(servers, how="inner", on="sha256")
     end = pd.Timestamp(dates[-1], tz="UTC") + pd.Timedelta(days=1)
@@ -125,7 +127,7 @@ def _leaves(store: Store, date: str, wanted: list[str]) -> pd.DataFrame:
     found = pd.DataFrame(columns=CERTIFICATE)
     for since in (near, None):
         pieces = Store(store.path, since=since).pieces([*CERTIFICATE, "role"], "certificates")
-        rows = pd.concat([piece.to_pandas() for piece in pieces] or [found.assign(role="")])
+        rows = pd.concat([decoded(piece).to_pandas() for piece in pieces] or [found.assign(role="")])
         found = rows[(rows["role"] == "server") & rows["not_after"].notna() & rows["sha256"].isin(wanted)]
         found = found.drop_duplicates("sha256")[CERTIFICATE]
         if len(found) == len(wanted):

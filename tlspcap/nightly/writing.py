@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SWEPT = ".swept-"  # how what was staged is named while it is removed
-ROW_GROUP = 16_384  # rows; within a file they are in order of server, so that a reader of one server skips most groups
+MOST_ROWS = 16_384  # of a row group
+# Within a file, rows are in order of server. A group ends where a server does, once it has so many rows: so a reader of
+# one server skips nearly all that is of others. Of smaller groups, what is told of each would take longer to read.
+ENOUGH_ROWS = 4_096
 TIMES = {"certificates": "first_seen"}  # the column that tells a row's date, where it is not `time`
 
 
@@ -127,9 +131,23 @@ def write_synced(file: Path, table: "pa.Table") -> None:
     from pyarrow import parquet
 
     with open(file, "wb") as out:
-        parquet.write_table(table, out, compression="zstd", row_group_size=ROW_GROUP)
+        with parquet.ParquetWriter(out, table.schema, compression="zstd") as groups:
+            for low, high in pairwise(_edges(table)):
+                groups.write_table(table.slice(low, high - low), row_group_size=MOST_ROWS)
         out.flush()
         os.fsync(out.fileno())
+
+
+def _edges(table: "pa.Table") -> list[int]:
+    """Return where row groups begin, and where the last one ends; there are more where one would be too large."""
+    from pyarrow import compute
+
+    edges, count = [0], len(table)
+    if "server_ip" in table.column_names:
+        for end in compute.run_end_encode(table["server_ip"].combine_chunks()).run_ends.to_pylist():
+            if end - edges[-1] >= ENOUGH_ROWS and count - end >= ENOUGH_ROWS:
+                edges.append(end)
+    return [*edges, count]
 
 
 def unpack(stage: Path, files: Iterable[tuple[str, bytes]]) -> None:
