@@ -97,6 +97,7 @@ BOUNDS = (
         "records of a side behind its Finished",
         "the verdict is settled; only alerts and closes count",
     ),
+    Bound("tls.handshake.MAX_BYTES_AFTER", "bytes of them", "the same"),
     Bound("tls.handshake.MAX_MESSAGES", "messages of a handshake in clear", "the rest is not followed", NOTE),
     Bound("tls.taking.MAX_ALERTS", "alerts of a handshake", "the rest is not kept", NOTE),
     Bound("tls.keylog.MOST_BYTES", "bytes of a key log", "the rest is not read; a `key_log` note says so"),

@@ -83,6 +83,7 @@ class SideAccount:
     opened: dict[int, Opened] = field(default_factory=dict)  # sealed records that keys opened, by their `end`
     sealed_alerts: list[SeenAlert] = field(default_factory=list)
     after: int = 0  # records since its Finished (1.3: since the ServerHello)
+    bytes_after: int = 0  # their content, on the wire
     gaps: list[Gap] = field(default_factory=list)
     closed: Closed | None = None
 

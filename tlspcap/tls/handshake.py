@@ -34,6 +34,8 @@ from tlspcap.tls.taking import MAX_ALERTS, alerts, message
 from tlspcap.transport import Closed, Conversation, Data, Event, Gap, Run
 
 MAX_RECORDS_AFTER = 64  # records of a side followed behind its Finished
+# The same in bytes: a peer that has not read what it was sent has room for no more, as systems are set up.
+MAX_BYTES_AFTER = 256 << 10
 MAX_RECORDS = 2_000  # records followed at all: a long chain takes some 25, early data more
 MAX_MESSAGES = 2_000  # handshake messages in clear, with records that are shown as one; a handshake has some 20
 MAX_GAPS = 16  # of a side
@@ -257,6 +259,7 @@ class Follower:
             return
         if side.finished is not None or (account.is_tls13 and account.server_hello is not None):
             side.after += 1
+            side.bytes_after += record.length
         sealed = kind == APPLICATION_DATA or (
             (side.change_cipher_spec is not None or kind == ALERT) and sealed_records.is_sealed(account, side, record)
         )
@@ -340,8 +343,8 @@ class _Half:
 
 
 def _settled(account: Account, newest: SideAccount) -> bool:
-    """Whether one application exchange behind the handshake was seen, or the cap of records of the side that spoke."""
-    if newest.after > MAX_RECORDS_AFTER:
+    """Whether one application exchange behind the handshake was seen, or as much of one side as is followed."""
+    if newest.after > MAX_RECORDS_AFTER or newest.bytes_after > MAX_BYTES_AFTER:
         return True
     client, server = account.client, account.server
     if client.finished and server.finished and not account.is_tls13:
