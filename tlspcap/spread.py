@@ -26,7 +26,7 @@ from tlspcap.tables import Builder
 from tlspcap.wire.columns import FileFacts
 from tlspcap.wire.files import CHUNK_BYTES, CaptureInput, sources
 from tlspcap.wire.rotation import in_order
-from tlspcap.wire.team import Seat, Team, seats
+from tlspcap.wire.team import ROOMS, Seat, Team, seats
 from tlspcap.workers import ordered, process, processes
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _piece_bytes(count: int, chunk_bytes: int) -> int:
 
     Every piece costs each process some thousand calls of numpy, however small it is.
     """
-    return max(min(chunk_bytes, SHARED * chunk_bytes // count), 1)
+    return max(min(chunk_bytes, SHARED * chunk_bytes // (count * ROOMS)), 1)
 
 
 def _wait(workers: "list[_Worker]", sockets: list[Any]) -> list[Any]:

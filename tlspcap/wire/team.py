@@ -25,6 +25,7 @@ from tlspcap.wire.pcap import Place
 from tlspcap.wire.pieces import Piece, Room, part_of_piece, read_piece
 from tlspcap.wire.shares import Part
 
+ROOMS = 2  # of each process: one piece is used, while the next is read
 _LENGTH = Struct("<I")
 
 
@@ -33,7 +34,7 @@ class Seat(NamedTuple):
 
     number: int
     peers: dict[int, int]  # number of each other process, and the socket to it
-    memory: int  # a file that the rooms of all lie in, one for each
+    memory: int  # a file that all rooms lie in
     size: int  # bytes of a piece
 
     def files(self) -> list[int]:
@@ -48,7 +49,7 @@ class Seat(NamedTuple):
 
 def seats(count: int, size: int) -> list[Seat]:
     """Make the seats of a team."""
-    memory = _memory(count * _room_bytes(size))
+    memory = _memory(count * ROOMS * _room_bytes(size))
     memories = [memory, *(os.dup(memory) for _ in range(1, count))]
     peers: list[dict[int, int]] = [{} for _ in range(count)]
     for one in range(count):
@@ -74,24 +75,22 @@ def _room_bytes(size: int) -> int:
     return (Room.needed(size) + whole - 1) // whole * whole
 
 
-_At = tuple[int, int]  # number of a file, and of a piece in it
-_NONE: _At = (-1, -1)
+class _Lent(NamedTuple):
+    """A piece that was read here, and the others who have not said yet that they are done with it."""
+
+    at: tuple[int, int]  # number of the file, and of the piece in it
+    users: set[int]
 
 
 class Team:
-    """One process' seat among those that read together.
-
-    Each has one room. It reads its next piece as soon as all are done with the one before, while they use those of the
-    others. A second room for each, to read ahead further, would take longer to get from the kernel than it saves.
-    """
+    """One process' seat among those that read together."""
 
     def __init__(self, seat: Seat) -> None:
         self._seat, self._count = seat, len(seat.peers) + 1
         self._sockets = {index: socket.socket(fileno=descriptor) for index, descriptor in seat.peers.items()}
-        self._rooms = [self._room(number) for number in range(self._count)]
-        self._lent = _NONE  # what lies in the room of this process
-        self._users: set[int] = set()  # processes that are not done with it
-        self._pieces: dict[_At, Piece] = {}  # that are read, and not used here yet
+        self._rooms = [self._room(number) for number in range(self._count * ROOMS)]
+        self._lent: dict[int, _Lent] = {}  # by number of the room
+        self._pieces: dict[tuple[int, int], tuple[int, Piece]] = {}  # that are read: number of the room, and piece
         self._file = -1  # number of the file that is read
         self._next = 0  # number of the piece that is to be read here next
         self.meanwhile: Callable[[list[Any]], list[Any]] = lambda sockets: select(sockets, [], [])[0]
@@ -117,12 +116,11 @@ class Team:
             self._file, self._next, index, place.offset = self._file + 1, self._seat.number, 0, opening.begin
             while not place.at_end:
                 self._read_on(file.fileno(), opening, name, index)
-                piece = self._piece(index)
+                room, piece = self._piece(index)
                 if not piece.whole or piece.start != place.offset:
                     break
                 share = self._seat.number, self._count
-                room = self._rooms[index % self._count]
-                found = part_of_piece(piece, room, place.packets, book, facts, fragments, share)
+                found = part_of_piece(piece, self._rooms[room], place.packets, book, facts, fragments, share)
                 if found is not None:
                     yield found
                 place.offset, place.packets, place.at_end = piece.stop, facts.packets, piece.last
@@ -131,24 +129,28 @@ class Team:
             self._forget(index)
 
     def _read_on(self, file: int, opening: Opening, name: str, index: int) -> None:
-        """Read the next piece of this process, so that the others have it when they come to it.
+        """Read the next piece of this process, so that the others have it when they come to it; at least the present.
 
-        It waits until the room is free, if it is wanted now; else there is time.
+        What comes next waits until a room is free.
         """
-        if self._next >= index + self._count:
-            return
-        self._listen(wait=False)
-        while self._users and self._next == index:
-            self._listen()
-        if self._users:
-            return
-        self._lent, self._next = (self._file, self._next), self._next + self._count
-        piece = read_piece(file, opening, name, self._lent[1], self._rooms[self._seat.number], self._count)
-        self._pieces[self._lent], self._users = piece, {self._seat.number, *self._sockets}
-        for peer in list(self._sockets):
-            self._tell(peer, (self._lent, piece))
+        while self._next < index + self._count:
+            self._listen(wait=False)
+            while (room := self._free_room()) is None and self._next == index:
+                self._listen()
+            if room is None:
+                return
+            at, self._next = (self._file, self._next), self._next + self._count
+            piece = read_piece(file, opening, name, at[1], self._rooms[room], self._count)
+            self._pieces[at], self._lent[room] = (room, piece), _Lent(at, {self._seat.number, *self._sockets})
+            for peer in list(self._sockets):
+                self._tell(peer, (at, (room, piece)))
 
-    def _piece(self, index: int) -> Piece:
+    def _free_room(self) -> int | None:
+        """Return a room of this process that nobody uses."""
+        first = self._seat.number * ROOMS
+        return next((room for room in range(first, first + ROOMS) if room not in self._lent), None)
+
+    def _piece(self, index: int) -> tuple[int, Piece]:
         """Wait for a piece of the present file."""
         at, owner = (self._file, index), index % self._count
         while at not in self._pieces:
@@ -165,15 +167,17 @@ class Team:
         elif owner in self._sockets:
             self._tell(owner, (at, None))
 
-    def _returned(self, at: _At, user: int) -> None:
+    def _returned(self, at: tuple[int, int], user: int) -> None:
         """Take note that a process is done with a piece that was read here."""
-        if at == self._lent:
-            self._users.discard(user)
+        for room, lent in list(self._lent.items()):
+            if lent.at == at:
+                lent.users.discard(user)
+                if not lent.users:
+                    del self._lent[room]
 
     def _forget(self, end: int) -> None:
         """Forget the pieces of the present file that nobody will use: those from one on."""
-        if self._lent >= (self._file, end):
-            self._users.clear()
+        self._lent = {room: lent for room, lent in self._lent.items() if lent.at < (self._file, end)}
         self._pieces = {at: piece for at, piece in self._pieces.items() if at[0] > self._file}
 
     def _tell(self, peer: int, message: object) -> None:
@@ -201,7 +205,8 @@ class Team:
     def _gone(self, peer: int) -> None:
         """Go on without a process that has ended: it needs no piece any more."""
         self._sockets.pop(peer).close()
-        self._users.discard(peer)
+        for lent in list(self._lent.values()):
+            self._returned(lent.at, peer)
 
 
 def _message(each: socket.socket) -> Any:
