@@ -177,18 +177,21 @@ class _Line:
         return (min(own), max(own)) if own else None
 
     def _side(self, at: int, step: int) -> list[_Place]:
-        """Captures on one side of a place, as far as they go on with one another, and `reach` and size allow."""
-        own, taken, room = self._places[at], list[_Place](), LARGEST_CONTEXT
-        if own.size > room:  # the run on the other side does not read it either
-            return []
+        """Captures on one side of a place, as far as they go on with one another, and `reach` and size allow.
+
+        The larger of both ends counts, so that each is read beside the other or neither is: else one that comes later
+        would have to be read beside a run that it does not adjoin.
+        """
+        own, taken, between = self._places[at], list[_Place](), 0
         while 0 <= (at := at + step) < len(self._places):
             place, near = self._places[at], taken[-1] if taken else own
-            room -= place.size
             covered = own.start - near.start if step < 0 else place.start - taken[0].start if taken else 0
             enough = len(taken) > 0 and covered >= self._reach
-            if enough or room < 0 or not self._adjoin(*((near, place) if step > 0 else (place, near))):
+            too_large = between + max(own.size, place.size) > LARGEST_CONTEXT
+            if enough or too_large or not self._adjoin(*((near, place) if step > 0 else (place, near))):
                 break
             taken.append(place)
+            between += place.size
         return taken
 
     def _adjoin(self, one: _Place, other: _Place) -> bool:

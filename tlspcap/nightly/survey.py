@@ -1,12 +1,17 @@
-"""What a batch has to do: which captures are new, by content, and how they are read (see `runs`)."""
+"""What a batch has to do: which captures are new, by content, and how they are read (see `runs`).
+
+A recorder goes on writing into a file that was moved meanwhile. So captures that were moved are looked at again where
+they lie now, if they have grown.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from tlspcap.nightly.found import Earlier, Found, look
+from tlspcap.nightly.places import size_of
 from tlspcap.nightly.runs import Unit, Waiting, units_of
 
 Ask = tuple[str, Earlier]
@@ -50,10 +55,8 @@ def plan(
         reach: ns that are read beside a run (see `runs.units_of`).
     """
     made, new = Plan(), dict[str, Found]()
-    digests, earlier = set(stored["digest"]), _earlier(stored)
-    for found in looks([(path, earlier.get(path, Earlier())) for path in paths]):
-        if found is None:
-            continue
+    digests = set(stored["digest"])
+    for found in _found(paths, stored, looks):
         if found.digest in digests or found.digest in new:
             made.known.append(found)
         elif found.trouble:
@@ -72,13 +75,30 @@ def plan(
     return made
 
 
+def _found(
+    paths: Iterable[str], stored: pd.DataFrame, looks: Callable[[Iterable[Ask]], Iterable[Found | None]]
+) -> Iterator[Found]:
+    """Look at these files, and at captures of the store that grew where they were moved to; those keep their names."""
+    earlier, asked = _earlier(stored), dict.fromkeys(paths)
+    told = ["name", "series", "moved_to", "digest", "size"]
+    rows = stored.loc[stored["moved_to"].notna(), told].to_dict("records")
+    moved = {(row["moved_to"], row["digest"]): row for row in rows}
+    grew = [row["moved_to"] for row in rows if (size_of(row["moved_to"]) or 0) > row["size"]]
+    for found in looks([(path, earlier.get(path, Earlier())) for path in asked | dict.fromkeys(grew)]):
+        if found is not None and (row := moved.get((found.path, found.grown_from))):
+            yield replace(found, name=str(row["name"]), series=str(row["series"]))
+        elif found is not None and found.path in asked:
+            yield found
+
+
 def _earlier(stored: pd.DataFrame) -> dict[str, Earlier]:
     """What the store knows of each path."""
     sizes, stamps = defaultdict[str, list[tuple[str, int]]](list), defaultdict[str, list[tuple[str, str]]](list)
     columns = [stored[name].astype(object).where(stored[name].notna(), None).tolist()
                for name in ("name", "moved_to", "digest", "size", "stamp")]  # fmt: skip
     for name, moved_to, digest, size, known in zip(*columns, strict=True):
-        sizes[name].append((digest, size))
+        for path in {name, moved_to or name}:
+            sizes[path].append((digest, size))
         if known is not None:
             stamps[moved_to or name].append((known, digest))
     return {path: Earlier(tuple(sizes[path]), tuple(stamps[path])) for path in sizes.keys() | stamps.keys()}
