@@ -5,12 +5,15 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from hashlib import md5
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import pytest
-from test_store import SAMPLES, assert_equal, assert_no_leftovers, parts_of, rows_of
+from fsspec.implementations.memory import MemoryFile
+from fsspec.spec import AbstractFileSystem
+from test_store import SAMPLES, assert_equal, assert_no_leftovers, ordered, parts_of, rows_of
 
 from tlspcap import cli
 from tlspcap.errors import ArgumentError, CaptureError, MissingExtra
@@ -160,6 +163,80 @@ def test_remote_captures_are_read_like_those_of_a_folder(bucket: str, expected: 
     assert left.equals(right)
 
 
+class Pail(AbstractFileSystem):  # type: ignore[misc]
+    """Storage as s3:// and gs:// are: names begin with the bucket, and a listing is kept, which tells more of files."""
+
+    protocol = ("pail", "pails")
+    objects: ClassVar[dict[str, bytes]] = {}
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Forget the listing."""
+        self.dircache.clear()
+
+    def find(self, path: str, *_: Any, **__: Any) -> list[str]:
+        """List what lies below a path."""
+        found = [name for name in self.objects if name.startswith(path)]
+        self.dircache.update({name: {**self._asked(name), "StorageClass": "STANDARD"} for name in found})
+        return found
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        """Tell of one file, from the listing if there is one."""
+        return self.dircache.get(path) or self._asked(path)
+
+    def _asked(self, path: str) -> dict[str, Any]:
+        if path not in self.objects:
+            raise FileNotFoundError(path)
+        content = self.objects[path]
+        return {"name": path, "size": len(content), "type": "file", "ETag": md5(content).hexdigest()}
+
+    def _open(self, path: str, *_: Any, **__: Any) -> MemoryFile:
+        return MemoryFile(None, path, self.objects[path])
+
+
+@pytest.fixture
+def pail(captures: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The captures on storage of another scheme."""
+    fsspec.register_implementation("pail", Pail, clobber=True)
+    objects = {f"bucket/night/{file.name}": file.read_bytes() for file in captures.iterdir()}
+    monkeypatch.setattr(Pail, "objects", objects)
+    return "pail://bucket/night"
+
+
+def test_storage_of_any_scheme_is_read_like_a_folder(pail: str, expected: Path, tmp_path: Path) -> None:
+    """Files are named by their addresses; one that comes later, or has other content under its name, is read."""
+    content = Pail.objects.pop("bucket/night/old-app1.pcap")
+    for captures_read, known in ((8, 0), (0, 9)):
+        done = batch([pail], tmp_path / "store", jobs=1)
+        assert (done.captures, done.known, done.failed) == (captures_read, known, {})
+    Pail.objects["bucket/night/old-app1.pcap"] = content
+    assert batch([pail], tmp_path / "store", jobs=1).captures == 1
+    remote, local = rows_of(tmp_path / "store"), rows_of(expected)
+    for table in ("handshakes", "alerts", "notes"):
+        assert remote[table]["capture"].dropna().str.startswith("pail://bucket/night/").all()
+        left, right = (ordered(tables[table].drop(columns="capture")) for tables in (remote, local))
+        assert left.equals(right), table
+    Pail.objects["bucket/night/broken.pcap"] = (SAMPLES / "starttls.pcap").read_bytes()
+    assert batch([pail], tmp_path / "store", jobs=1).captures == 1
+
+
+def test_a_remote_file_is_known_wherever_it_is_looked_at(pail: str) -> None:
+    """What tells it apart is the same where storage was listed, as in a batch, and where it was not, as in a worker."""
+    url = places.captures_in([pail])[-1]
+    listed = places.stamp(url)
+    fsspec.filesystem("pail").invalidate_cache()
+    assert places.stamp(url) == listed
+    name = url.removeprefix("pail://")
+    Pail.objects[name] = Pail.objects[name][:-1] + b"?"
+    assert places.stamp(url) != listed
+
+
+@pytest.mark.parametrize("before", ["file://", "local://", "simplecache::file://"])
+def test_addresses_of_this_machine_are_folders(before: str, captures: Path, expected: Path, tmp_path: Path) -> None:
+    """However fsspec calls it, a folder of this machine is read as such."""
+    batch([f"{before}{captures}"], tmp_path / "store", jobs=1)
+    assert_equal(rows_of(tmp_path / "store"), rows_of(expected))
+
+
 def test_remote_captures_are_not_fetched_again(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What storage tells of a file is enough to know it: a second batch opens none of them."""
     batch([bucket], tmp_path / "store", jobs=1)
@@ -171,12 +248,6 @@ def test_remote_captures_are_not_fetched_again(bucket: str, tmp_path: Path, monk
     monkeypatch.setattr("tlspcap.nightly.found.open_bytes", refuse)
     again = batch([bucket], tmp_path / "store", jobs=1)
     assert (again.captures, again.known) == (0, 10)
-
-
-def test_a_file_address_is_a_folder(captures: Path, expected: Path, tmp_path: Path) -> None:
-    """`file://` is this machine."""
-    batch([f"file://{captures}"], tmp_path / "store", jobs=1)
-    assert_equal(rows_of(tmp_path / "store"), rows_of(expected))
 
 
 def test_remote_trouble_is_said(bucket: str, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def _remote(place: str) -> Iterator[str]:
     for name in found:
         parts = str(name).removeprefix(str(path)).split("/")
         if NAMED_SO.search(str(name)) and not any(part.startswith(".") for part in parts):
-            yield str(storage.unstrip_protocol(name))
+            yield str(storage.unstrip_protocol(name)).removeprefix(LOCAL)  # local:// is of this machine too
 
 
 def _storage(url: str) -> tuple[Any, Any]:
@@ -103,11 +103,13 @@ def stamp(path: str) -> str | None:
     if is_remote(path):
         storage, name = _storage(path)
         with _reaching(path):
-            return str(storage.ukey(name))
-    known = os.stat(path)
-    if time.time_ns() - known.st_mtime_ns < SETTLED:
+            known = storage.info(name)
+            etag = known.get("ETag") or known.get("etag")  # a listing may tell more of the rest
+            return f"{known.get('size')}:{etag}" if etag else str(storage.ukey(name))
+    here = os.stat(path)
+    if time.time_ns() - here.st_mtime_ns < SETTLED:
         return None
-    return f"{known.st_size}:{known.st_mtime_ns}:{known.st_ino}"
+    return f"{here.st_size}:{here.st_mtime_ns}:{here.st_ino}"
 
 
 def size_of(path: str) -> int | None:
