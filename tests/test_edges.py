@@ -44,7 +44,7 @@ def whole_of(folder: Path, parts: list[bytes], names: list[Path]) -> dict[str, p
 def fill(folder: Path, parts: list[bytes], nights: list[list[int]], bound: int) -> tuple[Path, Path]:
     """Two stores of runs of one file each: of these parts night by night, and of all in one night."""
     captures = folder / "captures"
-    captures.mkdir()
+    captures.mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(runs, "LONGEST_RUN", -1)
         patched.setattr(runs, "LARGEST_CONTEXT", bound)
@@ -93,6 +93,21 @@ def test_a_file_is_read_beside_another_or_neither_is(tmp_path: Path) -> None:
     assert last < first
     nights, once = fill(tmp_path, parts, [[0, 1], [2]], between + (first + last) // 2)
     assert_equal(rows_of(nights), rows_of(once))
+
+
+def test_a_large_file_that_comes_between_two_leaves_their_rows(tmp_path: Path) -> None:
+    """Two that were read beside each other stay as they were, and no handshake is lost or there twice."""
+    parts = parts_of("intermittent-alert.pcap", [24, 300])
+    bound = len(parts[0]) + len(parts[2])
+    assert len(parts[1]) > bound
+    before, _ = fill(tmp_path / "before", parts, [[0, 2]], bound)
+    after, _ = fill(tmp_path / "after", parts, [[0, 2], [1]], bound)
+    one, other = (rows_of(store)["handshakes"] for store in (before, after))
+    kept = other[~other["capture"].str.endswith("ring1.pcap")]
+    assert ordered(kept.drop(columns="capture")).equals(ordered(one.drop(columns="capture")))
+    whole = tlspcap.read([*map(str, sorted((tmp_path / "after" / "captures").iterdir()))], jobs=1)
+    assert other["id"].is_unique
+    assert set(whole.handshakes["id"]) <= set(other["id"])
 
 
 @settings(max_examples=20 * EXAMPLES)
