@@ -194,8 +194,9 @@ def test_moved_files_whose_names_come_again_give_the_tables_of_one_pass(
 
 
 @pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("written", [0, 40])
 def test_a_file_that_is_moved_while_it_is_written_is_read_again(
-    full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    written: int, full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A recorder goes on writing where the file was moved to; when its name comes again, nothing is lost or doubled."""
     captures, done, store = tmp_path / "captures", tmp_path / "done", tmp_path / "store"
@@ -204,10 +205,10 @@ def test_a_file_that_is_moved_while_it_is_written_is_read_again(
     parts = parts_of("nginx-certificate.pcap", [120, 180])
     name, packets = captures / "ring0.pcap", packets_of(parts[0])
     with name.open("wb") as recorder:
-        recorder.write(parts[0][:HEADER] + b"".join(packets[:40]))
+        recorder.write(parts[0][:HEADER] + b"".join(packets[:written]))
         recorder.flush()
         assert batch([captures], store, jobs=1, move_done=done).moved == 1
-        recorder.write(b"".join(packets[40:]))
+        recorder.write(b"".join(packets[written:]))
     for part in parts[1:]:
         name.write_bytes(part)
         assert batch([captures], store, jobs=1, move_done=done).moved == 1

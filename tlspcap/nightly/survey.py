@@ -81,7 +81,9 @@ def _found(
     """Look at these files, and at captures of the store that grew where they were moved to; those keep their names."""
     earlier, asked = _earlier(stored), dict.fromkeys(paths)
     told = ["name", "series", "moved_to", "digest", "size"]
-    rows = stored.loc[stored["moved_to"].notna(), told].to_dict("records")
+    # Only the newest of a series may still be written: to look at all, of years perhaps, would take too long.
+    newest = stored["last_time"] >= stored.groupby("series")["start"].transform("max")
+    rows = stored.loc[(newest | stored["last_time"].isna()) & stored["moved_to"].notna(), told].to_dict("records")
     moved = {(row["moved_to"], row["digest"]): row for row in rows}
     grew = [row["moved_to"] for row in rows if (size_of(row["moved_to"]) or 0) > row["size"]]
     for found in looks([(path, earlier.get(path, Earlier())) for path in asked | dict.fromkeys(grew)]):
