@@ -13,6 +13,7 @@ import bounds
 import house
 import numpy as np
 import openssl_bytes
+import pandas as pd
 import pytest
 import turns
 from hypothesis import given
@@ -154,6 +155,21 @@ def test_each_bound_of_a_handshake_is_told_once(monkeypatch: pytest.MonkeyPatch)
     details = notes.loc[notes["kind"] == "cap_reached", "detail"].tolist()
     told = ["more than 1 packets with data; the rest is not timed", "more than 0 alerts; the rest was not kept"]
     assert sorted(details) == sorted(told)
+
+
+def test_an_upload_is_followed_as_far_as_it_may_tell_of_the_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind the handshake, 256 KB of one side are followed while the other is silent; the row is that of all of it."""
+    upload = turns.capture([*hellos(), *[(0, record(23, bytes(1 << 14)))] * 40])
+
+    def read() -> tuple[pd.DataFrame, int]:
+        found = tlspcap.read(io.BytesIO(upload), tables=["handshakes", "records"])
+        return found.handshakes, int((found.records["length"] == 1 << 14).sum())
+
+    cut, followed = read()
+    monkeypatch.setattr("tlspcap.tls.handshake.MAX_BYTES_AFTER", 1 << 30)
+    whole, every = read()
+    assert (followed, every) == (16, 40)  # and a little data, which came before them
+    pd.testing.assert_frame_equal(cut, whole)
 
 
 def test_a_handshake_is_found_however_few_are_followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
